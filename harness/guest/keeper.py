@@ -1,0 +1,199 @@
+"""Guests that are left running: each is held by a keeper, a harness process of its own.
+
+A keeper boots its guest, tells how it is reached in a file of the runtime folder, and ends
+the guest when it is told to (SIGTERM) or when the guest dies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from harness.errors import EnvironmentFault, HarnessError, UsageError
+from harness.guest.accel import choose
+from harness.guest.boot import boot
+from harness.kernel.built import BuiltKernel
+from harness.paths import cache_dir
+from harness.progress import Progress
+from harness.spec.machine import MachineSpec, load_machine
+
+_END_DEADLINE = 15.0
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A guest that a keeper holds.  ``pid`` is the keeper's, ``since`` its start in clock ticks
+    since the host's boot, so that a number used again is not taken for it.
+    """
+
+    name: str
+    pid: int
+    since: int
+    kernel: str
+    machine: str
+    port: int
+    key: str
+    known_hosts: str
+    console: str
+
+    @property
+    def alive(self) -> bool:
+        return _since(self.pid) == self.since
+
+
+def running() -> list[Kept]:
+    """The guests that are held now, the newest last; what dead keepers left behind is removed."""
+    guests = []
+    for file in sorted(_folder().glob("*/guest.json"), key=lambda path: path.stat().st_mtime):
+        try:
+            kept = Kept(**json.loads(file.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            continue  # being written or removed just now
+        if kept.alive:
+            guests.append(kept)
+        else:
+            _forget(file.parent)
+    return guests
+
+
+def find(name: str = "") -> Kept:
+    """The guest called ``name``, or the newest.  Raises UsageError where there is none."""
+    guests = running()
+    for kept in reversed(guests):
+        if name in ("", kept.name):
+            return kept
+    if not guests:
+        raise UsageError("no guest is running", hint="harness boot leaves one running")
+    names = ", ".join(kept.name for kept in guests)
+    raise UsageError(f"no guest {name!r} is running; there are: {names}")
+
+
+def keep(kernel: BuiltKernel, machine: MachineSpec, accel: str, append: Sequence[str]) -> Kept:
+    """Start a keeper and wait until its guest is ready.  Raises what its boot raised."""
+    folder = _folder() / f"{kernel.name}-{os.getpid()}"
+    folder.mkdir(mode=0o700, parents=True)
+    order = {
+        "kernel": {k: str(v) if isinstance(v, Path) else v for k, v in asdict(kernel).items()},
+        "machine": str(machine.file),
+        "accel": accel,
+        "append": list(append),
+    }
+    with (folder / "keeper.log").open("wb") as log:
+        keeper = subprocess.Popen(
+            [sys.executable, "-m", "harness.guest.keeper", str(folder), json.dumps(order)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            start_new_session=True,
+        )
+    assert keeper.stdout
+    try:
+        said = keeper.stdout.read()
+    except KeyboardInterrupt:
+        keeper.terminate()
+        keeper.wait(_END_DEADLINE)
+        raise
+    if said.startswith(b"ready"):
+        return find(folder.name)
+    text = said.decode("utf-8", "replace").strip()
+    logged = (folder / "keeper.log").read_text(encoding="utf-8", errors="replace").strip()
+    raise EnvironmentFault(text or f"the keeper ended: {logged[-500:]}")
+
+
+def halt(kept: Kept) -> None:
+    """End a guest and wait until it is gone."""
+    os.kill(kept.pid, signal.SIGTERM)
+    deadline = time.monotonic() + _END_DEADLINE
+    while kept.alive and time.monotonic() < deadline:
+        time.sleep(0.02)
+    if kept.alive:
+        os.kill(kept.pid, signal.SIGKILL)  # its warden ends QEMU
+    _forget(Path(kept.key).parent)
+
+
+def _folder() -> Path:
+    return cache_dir() / "running"
+
+
+def _since(pid: int) -> int:
+    """When ``pid`` was started, field 22 of proc(5)'s stat; 0 where it is gone or a zombie."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    except OSError:
+        return 0
+    return 0 if fields[0] == "Z" else int(fields[19])
+
+
+def _forget(folder: Path) -> None:
+    """Remove what is secret or stale; the console stays until the next boot of that name."""
+    for name in ("guest.json", "ssh_key", "known_hosts"):
+        with contextlib.suppress(OSError):
+            (folder / name).unlink()
+
+
+def _kernel(fields: dict[str, object]) -> BuiltKernel:
+    paths = ("image", "config", "vmlinux", "modules", "log")
+    values = {
+        key: Path(str(value)) if key in paths and value else value for key, value in fields.items()
+    }
+    return BuiltKernel(**values)  # type: ignore[arg-type]
+
+
+def _hold(folder: Path, order: dict[str, object]) -> int:
+    """The keeper itself: "ready" or the error goes to standard output, which is then closed."""
+    fields = order["kernel"]
+    assert isinstance(fields, dict)
+    kernel, machine = _kernel(fields), load_machine(str(order["machine"]))
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    progress = Progress()
+    words = order["append"]
+    assert isinstance(words, list)
+    try:
+        guest = boot(
+            kernel,
+            machine,
+            run_dir=folder,
+            accel=choose(progress, str(order["accel"])),
+            progress=progress,
+            append=tuple(map(str, words)),
+        )
+    except HarnessError as error:
+        print(error, flush=True)
+        return error.exit_code
+    with guest:
+        key, known_hosts = guest.write_access(folder)
+        me = os.getpid()
+        kept = Kept(
+            name=folder.name,
+            pid=me,
+            since=_since(me),
+            kernel=kernel.name,
+            machine=machine.name,
+            port=guest.address.port,
+            key=str(key),
+            known_hosts=str(known_hosts),
+            console=str(folder / "console.log"),
+        )
+        scratch = folder / ".guest.json"
+        scratch.write_text(json.dumps(asdict(kept)), encoding="utf-8")
+        scratch.replace(folder / "guest.json")
+        print("ready", flush=True)
+        os.close(1)
+        while not stop.wait(0.5) and not guest.life():
+            pass
+    _forget(folder)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(_hold(Path(sys.argv[1]), json.loads(sys.argv[2])))

@@ -1,0 +1,262 @@
+"""Commands in a guest by SSH: one connection, nothing that waits without a deadline.
+
+SSH never tells whether a guest lives.  Whoever learns that it does not closes the link,
+and every call that is blocked in it returns.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import shlex
+import threading
+import time
+from collections.abc import Callable
+
+import fabric
+import paramiko
+
+from harness.errors import GuestLost
+from harness.guest.life import LifeLog
+from harness.guest.seam import Completed, wait_for
+
+for _name in ("paramiko", "fabric", "invoke"):  # else what they log lands on standard error
+    logging.getLogger(_name).addHandler(logging.NullHandler())
+
+OPEN_DEADLINE = 30.0
+"""Seconds for the guest to open a channel; a loaded emulated CPU takes one or two."""
+_CHUNK = 1 << 16
+_ERRORS = (paramiko.SSHException, OSError, EOFError)
+_WHY = 2.0
+"""Seconds that the monitor gets to learn why a link broke."""
+_HELD_OPEN = 1.0
+"""Seconds that a command's output is waited for after its exit status: what it left in the
+background may hold the channel open for ever."""
+
+# The signal TERM, sent on the channel, reaches this shell alone; it kills the command's
+# whole group.  A background job of a shell reads /dev/null, unless told otherwise, and the
+# wait for one that was killed prints "Killed", which is not the command's own error output.
+_WRAPPER = """exec 3<&0
+setsid sh -c {command} <&3 3<&- &
+p=$!
+trap 'k=1; kill -KILL -$p || kill -KILL $p' TERM HUP
+wait $p 2>/dev/null; s=$?
+[ "$k" ] && {{ wait $p 2>/dev/null; s=$?; }}
+exit $s"""
+
+
+class Link:
+    """An open SSH connection."""
+
+    def __init__(self, connection: fabric.Connection, log: LifeLog) -> None:
+        self._connection = connection
+        self._log = log
+        self._transport: paramiko.Transport = connection.client.get_transport()
+        self._commands: list[Command] = []
+
+    def start(self, command: str, *, stdin: bytes | None = None) -> Command:
+        """Start ``command`` in a process group of its own; ``stdin`` None is an empty input."""
+        self._log.check(f"starting {shown(command)}")
+        wrapped = _WRAPPER.format(command=shlex.quote(command))
+        try:
+            channel = self._transport.open_session(timeout=OPEN_DEADLINE)
+            channel.settimeout(OPEN_DEADLINE)
+            channel.exec_command("exec sh -c " + shlex.quote(wrapped))
+            if not stdin:
+                channel.shutdown_write()
+        except _ERRORS as error:
+            self._log.check(f"starting {shown(command)}")
+            raise GuestLost(f"starting {shown(command)}: SSH: {error}") from None
+        running = Command(channel, self._transport, stdin or b"")
+        self._commands = [*(c for c in self._commands if not c.done), running]
+        return running
+
+    def run(self, command: str, *, timeout: float, stdin: bytes = b"") -> Completed:
+        """Run ``command`` to its end; GuestLost when the guest dies or ``timeout`` passes."""
+        deadline = time.monotonic() + timeout
+        running = self.start(command, stdin=stdin)
+        while (done := running.poll()) is None:
+            self._log.check(f"running {shown(command)}")
+            if not running.open:
+                wait_for(lambda: bool(self._log.events()), _WHY)
+                self._log.check(f"running {shown(command)}")
+                raise GuestLost(f"running {shown(command)}: the SSH link broke")
+            if time.monotonic() >= deadline:
+                running.kill()
+                raise GuestLost(f"running {shown(command)}: no end within {timeout:g} s")
+            time.sleep(0.005)
+        return done
+
+    def push(self, content: bytes, path: str, mode: int) -> None:
+        """The content goes to a file beside ``path``, is checked there, and takes its place."""
+        partial = shlex.quote(f"{path}.partial")
+        digest = hashlib.sha256(content).hexdigest()
+        done = self.run(
+            f"umask 077; cat >{partial} && "
+            f'[ "$(sha256sum <{partial})" = "{digest}  -" ] && '
+            f"chmod {mode:o} {partial} && mv -f {partial} {shlex.quote(path)}",
+            timeout=60 + len(content) / 200_000,  # an emulated CPU decrypts a few MB a second
+            stdin=content,
+        )
+        if done.status:
+            reason = done.err.decode("utf-8", "replace").strip()[:200] or "it did not arrive whole"
+            raise GuestLost(f"pushing {path}: {reason}")
+
+    @property
+    def busy(self) -> bool:
+        """Whether a command is under way, so that somebody waits for the link."""
+        return any(not command.done for command in tuple(self._commands))
+
+    @property
+    def alive(self) -> bool:
+        return bool(self._transport.is_active())
+
+    def ask(self) -> threading.Thread:
+        """A round trip on the SSH level, under way in the thread; it ends with the answer."""
+        thread = threading.Thread(target=self._ask, name="ssh-probe", daemon=True)
+        thread.start()
+        return thread
+
+    def _ask(self) -> None:
+        with contextlib.suppress(*_ERRORS):  # a broken link is seen by ``alive``
+            self._transport.global_request("keepalive@openssh.com", wait=True)
+
+    def close(self) -> None:
+        """Ends every call that is blocked in the link.  Idempotent."""
+        with contextlib.suppress(*_ERRORS):
+            self._transport.close()
+
+
+class Command:
+    """A command under way: ``seam.Running``."""
+
+    def __init__(
+        self, channel: paramiko.Channel, transport: paramiko.Transport, stdin: bytes
+    ) -> None:
+        self._channel = channel
+        self._transport = transport
+        self._stdin = memoryview(stdin)
+        self._out = bytearray()
+        self._err = bytearray()
+        self._done: Completed | None = None
+        self._status_at = 0.0
+        self._lock = threading.Lock()
+
+    @property
+    def open(self) -> bool:
+        """Whether the link that it runs over is there."""
+        return bool(self._transport.is_active())
+
+    @property
+    def done(self) -> bool:
+        return self._done is not None
+
+    def poll(self) -> Completed | None:
+        with self._lock:
+            if self._done is None:
+                self._feed()
+                ended = self._ended()  # asked first: what came before the end is then there
+                self._drain()
+                if ended:
+                    self._done = Completed(self._status(), bytes(self._out), bytes(self._err))
+                    self._channel.close()
+            return self._done
+
+    def so_far(self) -> tuple[bytes, bytes]:
+        self.poll()
+        with self._lock:
+            return bytes(self._out), bytes(self._err)
+
+    def kill(self) -> None:
+        """By a signal on the channel (RFC 4254, 6.9), which paramiko has no call for."""
+        message = paramiko.Message()
+        message.add_byte(paramiko.common.cMSG_CHANNEL_REQUEST)
+        message.add_int(self._channel.remote_chanid)
+        message.add_string("signal")
+        message.add_boolean(False)
+        message.add_string("TERM")
+        with contextlib.suppress(*_ERRORS):
+            if self.open and not self._channel.closed:
+                self._transport._send_user_message(message)  # type: ignore[attr-defined]
+
+    def _feed(self) -> None:
+        if not self._stdin:
+            return
+        with contextlib.suppress(*_ERRORS):
+            while self._stdin and self._channel.send_ready():
+                sent = self._channel.send(self._stdin[:_CHUNK].tobytes())
+                self._stdin = self._stdin[sent:]
+                if not sent:
+                    break
+            if not self._stdin:
+                self._channel.shutdown_write()
+
+    def _drain(self) -> None:
+        with contextlib.suppress(*_ERRORS):
+            while self._channel.recv_ready():
+                self._out += self._channel.recv(_CHUNK)
+            while self._channel.recv_stderr_ready():
+                self._err += self._channel.recv_stderr(_CHUNK)
+
+    def _ended(self) -> bool:
+        if self._channel.closed:
+            return self._channel.exit_status >= 0 or self.open
+        if not self._channel.exit_status_ready():
+            return False
+        self._status_at = self._status_at or time.monotonic()
+        return time.monotonic() - self._status_at > _HELD_OPEN
+
+    def _status(self) -> int:
+        """A channel that closes without a status: its shell itself was killed."""
+        status = self._channel.exit_status
+        return status if status >= 0 else 128 + 9
+
+
+def open_link(
+    host: str,
+    port: int,
+    user: str,
+    log: LifeLog,
+    *,
+    timeout: float,
+    prepare: Callable[[paramiko.SSHClient], None],
+    pkey: paramiko.PKey | None = None,
+    key_file: str = "",
+    personal: bool = False,
+) -> Link:
+    """Connect and log in.  ``prepare`` gives the client the host keys that it may meet.
+
+    Only with ``personal`` are the user's own agent and keys tried.  What fails is raised
+    as paramiko's or the operating system's error: the caller knows what it means.
+    """
+    config = fabric.Config(ssh_config=paramiko.SSHConfig(), lazy=True)
+    arguments: dict[str, object] = {
+        "allow_agent": personal,
+        "look_for_keys": personal,
+        "banner_timeout": timeout,
+        "auth_timeout": timeout,
+        "channel_timeout": timeout,
+    }
+    if pkey is not None:
+        arguments["pkey"] = pkey
+    if key_file:
+        arguments["key_filename"] = key_file
+    connection = fabric.Connection(
+        host,
+        user=user,
+        port=port,
+        config=config,
+        connect_timeout=max(1, round(timeout)),
+        connect_kwargs=arguments,
+    )
+    connection.client.set_missing_host_key_policy(paramiko.RejectPolicy())
+    prepare(connection.client)
+    connection.open()
+    return Link(connection, log)
+
+
+def shown(command: str) -> str:
+    """The start of a command, for a message."""
+    line = command.strip().partition("\n")[0]
+    return repr(line if len(line) <= 60 else line[:57] + "...")
