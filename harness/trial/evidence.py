@@ -1,0 +1,80 @@
+"""All that was seen in one trial: what the verdict is judged from, and what the record keeps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from harness.guest.seam import Life
+from harness.spec.case import Detector
+from harness.splat.report import Splat
+from harness.trial.facts import Facts
+from harness.trial.results import Results
+from harness.trial.snapshot import Drift, Snapshot
+
+
+@dataclass(frozen=True)
+class Arming:
+    """One detector: whether the kernel has it, and whether it was on before and after the run.
+
+    ``before`` and ``after`` are empty while it was armed, else they say why not.
+    """
+
+    detector: Detector
+    present: bool
+    before: str = ""
+    after: str = ""
+
+    @property
+    def armed(self) -> bool:
+        return self.present and not self.before and not self.after
+
+
+@dataclass(frozen=True)
+class Exercised:
+    """One count that shows that the path was taken: what was asked for, what was reached.
+
+    ``reached`` is None where nobody counted: the kernel lacks the counter, or the guest died.
+    """
+
+    counter: str
+    source: str
+    least: int
+    reached: int | None
+
+    @property
+    def enough(self) -> bool:
+        return self.reached is not None and self.reached >= self.least
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Filled as far as the trial came.
+
+    ``status`` is the reproducer's exit status, None where it did not come to its end by
+    itself.  ``seconds`` is how long it ran; ``first_splat`` the seconds from its start to
+    the first splat on the console, None where there was none.  ``overdue`` tells that it
+    was ended because it outlived its time.  ``markers`` tells whether both markers that
+    were written to /dev/kmsg came out on the console: the console speaks, and what stands
+    between them belongs to this trial.  ``harness_fault`` is what went wrong on our side.
+    """
+
+    facts: Facts | None = None
+    missing: tuple[str, ...] = ()
+    boot_splats: tuple[Splat, ...] = ()
+    splats: tuple[Splat, ...] = ()
+    arming: tuple[Arming, ...] = ()
+    exercised: tuple[Exercised, ...] = ()
+    results: Results = field(default_factory=lambda: Results({}))
+    status: int | None = None
+    before: Snapshot | None = None
+    after: Snapshot | None = None
+    drift: tuple[Drift, ...] = ()
+    life: tuple[Life, ...] = ()
+    markers: tuple[bool, bool] = (False, False)
+    overdue: bool = False
+    seconds: float = 0.0
+    first_splat: float | None = None
+    postmortem: str = ""
+    out: bytes = b""
+    err: bytes = b""
+    harness_fault: str = ""

@@ -1,0 +1,117 @@
+"""From evidence to verdict: a pure function, and the only place where a verdict is made.
+
+The order of weight: an oracle that spoke (FAIL) outweighs everything, because a broken
+kernel may well take the harness's link down with it; then faults of the harness (ERROR),
+then what the guest lacks (SKIP), then what was not shown (INCONCLUSIVE).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from harness.spec.case import TestCase
+from harness.trial.evidence import Evidence
+from harness.trial.verdict import Outcome, Reason, Verdict
+
+_NOT_A_BUG = {"OOM"}
+"""Families that tell of the guest's size, not of a bug: the run proves nothing, that is all."""
+
+_SIGNALS = {4: "SIGILL", 6: "SIGABRT", 7: "SIGBUS", 8: "SIGFPE", 9: "SIGKILL", 11: "SIGSEGV"}
+
+
+def judge(case: TestCase, evidence: Evidence) -> Verdict:
+    """The verdict, with every reason that speaks for it."""
+    for outcome, find in (
+        (Outcome.FAIL, _failures),
+        (Outcome.ERROR, _errors),
+        (Outcome.SKIP, _skips),
+        (Outcome.INCONCLUSIVE, _doubts),
+    ):
+        reasons = tuple(find(case, evidence))
+        if reasons:
+            return Verdict(outcome, reasons)
+    return Verdict(Outcome.PASS)
+
+
+def _failures(case: TestCase, seen: Evidence) -> Iterator[Reason]:
+    splats = [splat for splat in seen.splats if splat.family not in _NOT_A_BUG]
+    for splat in splats:
+        place = f" ({splat.place})" if splat.place else ""
+        yield Reason("splat", splat.title + place)
+    for life in seen.life:
+        if life.event.kernel:
+            detail = f": {life.detail}" if life.detail else ""
+            yield Reason(life.event.name.lower(), life.event.value + detail)
+    if seen.overdue and not splats and not case.foreign:
+        yield Reason(
+            "hang", f"the reproducer did not end: {seen.seconds:.0f} s after its start it still ran"
+        )
+    for oracle, text in seen.results.failures:
+        yield Reason(oracle, text)
+    if seen.splats or seen.overdue or any(life.event.kernel for life in seen.life):
+        return  # the reproducer was ended from outside: its status and the counters say nothing
+    if seen.status is not None and seen.status > 128:
+        number = seen.status - 128
+        if number != 9 or not case.foreign:
+            name = _SIGNALS.get(number, f"signal {number}")
+            yield Reason("signal", f"the reproducer was ended by {name}")
+    for drift in seen.drift:
+        yield Reason("counters", str(drift))
+
+
+def _errors(case: TestCase, seen: Evidence) -> Iterator[Reason]:
+    if seen.harness_fault:
+        yield Reason("harness", seen.harness_fault)
+    for life in seen.life:
+        if not life.event.kernel:
+            detail = f": {life.detail}" if life.detail else ""
+            yield Reason(life.event.name.lower(), life.event.value + detail)
+    if seen.harness_fault or case.foreign or seen.missing or seen.results.skip:
+        return
+    if seen.status == 127 or seen.status == 126:
+        said = seen.err.decode("utf-8", "backslashreplace").strip()[-200:]
+        yield Reason("harness", f"the reproducer could not be started: {said}")
+
+
+def _skips(case: TestCase, seen: Evidence) -> Iterator[Reason]:
+    for text in seen.missing:
+        yield Reason("needs", text)
+    if seen.results.skip:
+        yield Reason("needs", seen.results.skip)
+
+
+def _doubts(case: TestCase, seen: Evidence) -> Iterator[Reason]:
+    for splat in seen.splats:
+        yield Reason("memory", f"the guest ran out of memory: {splat.title}")
+    if not case.foreign:
+        if not seen.results.ended:
+            status = "" if seen.status is None else f" (exit status {seen.status})"
+            yield Reason("reproducer", "the reproducer did not come to its own end" + status)
+        elif seen.status:
+            yield Reason("reproducer", f"exit status {seen.status} without a failure told")
+        if seen.results.rubbish:
+            yield Reason("reproducer", f"{seen.results.rubbish} result lines make no sense")
+    if not all(seen.markers):
+        yield Reason("armed", "a marker written to /dev/kmsg did not come out on the console")
+    for arming in seen.arming:
+        name = arming.detector.name
+        if not arming.present:
+            yield Reason(
+                "armed",
+                f"this kernel has no {name} ({arming.detector.value}): "
+                "what it would report goes unseen",
+            )
+        elif arming.before:
+            yield Reason("armed", f"{name} was off before the run: {arming.before}")
+        elif arming.after:
+            yield Reason("armed", f"{name} went off during the run: {arming.after}")
+    for count in seen.exercised:
+        if not count.enough:
+            reached = "nobody counted" if count.reached is None else f"only {count.reached}"
+            yield Reason(
+                "exercised", f"{count.counter} ({count.source}): {reached} of {count.least} needed"
+            )
+    if case.foreign:
+        yield Reason(
+            "exercised", "nothing says whether the path was taken: no counts with this reproducer"
+        )

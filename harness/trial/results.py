@@ -1,0 +1,50 @@
+"""Result lines of a reproducer: see testcases/lib/repro.h for who writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+MAX_FAILURES = 50
+"""A reproducer that finds lost data may say so a million times; the first ones tell all."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a reproducer said of its own run.
+
+    ``failures`` are (oracle, text).  ``ended`` tells that it came to its own end.
+    ``rubbish`` counts result lines that make no sense: a reproducer whose memory is
+    corrupted may print anything.
+    """
+
+    counts: Mapping[str, int]
+    failures: tuple[tuple[str, str], ...] = ()
+    skip: str = ""
+    ended: bool = False
+    rubbish: int = 0
+
+
+def parse(out: bytes) -> Results:
+    """Read standard output; a last line that is cut in half is passed over."""
+    counts: dict[str, int] = {}
+    failures: list[tuple[str, str]] = []
+    skip, ended, rubbish = "", False, 0
+    text = out.decode("utf-8", "backslashreplace")
+    for line in text[: text.rfind("\n") + 1].splitlines():
+        if not line.startswith("@ "):
+            continue
+        words = line[2:].split(" ", 2)
+        match words:
+            case ["count", name, value] if value.isascii() and value.isdigit():
+                counts[name] = int(value)
+            case ["fail", oracle, what]:
+                if len(failures) < MAX_FAILURES:
+                    failures.append((oracle, what))
+            case ["skip", *rest]:
+                skip = " ".join(rest)
+            case ["end"]:
+                ended = True
+            case _:
+                rubbish += 1
+    return Results(counts, tuple(failures), skip, ended, rubbish)

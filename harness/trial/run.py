@@ -1,0 +1,216 @@
+"""A reproducer in a guest: arm, snapshot, run, drain, snapshot again.  Judges nothing."""
+
+from __future__ import annotations
+
+import secrets
+import shlex
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from harness.errors import GuestLost
+from harness.guest.seam import Guest, Running, wait_for
+from harness.spec.case import AtLeast, Source, TestCase
+from harness.splat.reader import Reader, read
+from harness.splat.report import Splat
+from harness.trial import facts as facts_
+from harness.trial import results as results_
+from harness.trial import snapshot as snapshot_
+from harness.trial.arming import arming
+from harness.trial.evidence import Evidence, Exercised
+from harness.trial.snapshot import Snapshot
+
+POLL = 0.02
+"""Seconds between two looks at console, life and reproducer."""
+
+DRAIN_QUIET, DRAIN_LONGEST = 1.0, 5.0
+"""Seconds of silence that end a splat, and the most that is waited for it.  A race that is lost
+prints without end (10,000 reports in 5 minutes were seen), so the second one is needed."""
+
+LATE = 1.0
+"""Seconds after the reproducer's end in which a late splat is still its own."""
+
+MARKER = 5.0
+"""Seconds that a line written to /dev/kmsg may take to the console, behind what is queued there."""
+
+GRACE = 45.0
+"""Seconds that a reproducer may take beyond its time: its own watchdog speaks after 20."""
+
+SETTLE = 5.0
+"""Seconds in which counters may still settle: free_hpage_workfn() gives huge pages back later."""
+
+REMOTE_FOLDER = "/tmp"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a trial is run.  ``options`` are kernel options known from the build."""
+
+    seconds: int
+    options: Mapping[str, str] | None = None
+    keep_going: bool = False
+
+
+def run(guest: Guest, case: TestCase, binary: bytes, settings: Settings) -> Evidence:
+    """Run ``case`` in ``guest`` and return all that was seen.  Never raises for a guest's death."""
+    return _Run(guest, case, settings).all(binary)
+
+
+class _Run:
+    """One run under way: evidence grows step by step, so that a guest's death loses nothing."""
+
+    def __init__(self, guest: Guest, case: TestCase, settings: Settings) -> None:
+        self._guest, self._case, self._settings = guest, case, settings
+        self._seen = Evidence()
+        # booted: a second "Linux version" is a reboot; base: offsets are those of the console.
+        self._reader = Reader(prefixed=True, booted=True, base=guest.boot_end)
+        self._splats: list[Splat] = []
+        self._nonce = secrets.token_hex(4)
+        self._read_to = guest.boot_end
+
+    def all(self, binary: bytes) -> Evidence:
+        try:
+            self._boot()
+            if self._prepare():
+                self._reproduce(binary)
+                self._afterwards()
+        except GuestLost as lost:
+            # What ended the guest is known by its life; where it is not, the link is at fault.
+            time.sleep(LATE)
+            if not self._guest.life():
+                self._note(harness_fault=str(lost))
+        self._finish()
+        return self._seen
+
+    def _note(self, **seen: object) -> None:
+        self._seen = replace(self._seen, **seen)  # type: ignore[arg-type]
+
+    def _boot(self) -> None:
+        """Splats of the boot are the boot's own."""
+        end = self._guest.boot_end
+        self._note(boot_splats=tuple(read(self._guest.console(0)[:end])))
+
+    def _prepare(self) -> bool:
+        """Facts, needs, the first snapshot, the first marker.  False when something is missing."""
+        said = self._guest.run(facts_.COMMAND).out.decode("utf-8", "replace")
+        facts = facts_.parse(said, self._settings.options)
+        before = self._snapshot()
+        missing = facts_.missing(self._case, facts, before)
+        self._note(facts=facts, before=before, missing=missing)
+        if missing:
+            return False
+        self._note(markers=(self._mark("begin"), False))
+        return True
+
+    def _snapshot(self) -> Snapshot:
+        said = self._guest.run(snapshot_.COMMAND)
+        return snapshot_.parse(said.out.decode("utf-8", "replace"))
+
+    def _mark(self, word: str) -> bool:
+        """Write a marker to /dev/kmsg; whether it came out on the console."""
+        text = f"harness: {word} {self._case.name} {self._nonce}"
+        start = self._guest.console_size()
+        self._guest.run(f"echo {shlex.quote(text)} > /dev/kmsg")
+        return wait_for(lambda: text.encode() in self._guest.console(start), timeout=MARKER)
+
+    def _reproduce(self, binary: bytes) -> None:
+        path = f"{REMOTE_FOLDER}/{self._case.name}"
+        self._guest.push(binary, path)
+        args = list(self._case.args)
+        if not self._case.foreign:
+            args = ["-t", str(self._settings.seconds), *args]
+        running = self._guest.start(shlex.join([path, *args]))
+        start = time.monotonic()
+        try:
+            self._watch(running, start)
+        finally:
+            self._note(seconds=time.monotonic() - start)
+            running.kill()
+            out, err = running.so_far()
+            self._note(out=out, err=err, results=results_.parse(out))
+
+    def _watch(self, running: Running, start: float) -> None:
+        """Until the reproducer ends, a splat is complete, the guest dies, or time is over."""
+        own_time = float(self._settings.seconds)
+        deadline = start + own_time + (0.0 if self._case.foreign else GRACE)
+        while True:
+            self._read()
+            if self._splat_begun and self._seen.first_splat is None:
+                self._note(first_splat=time.monotonic() - start)
+                if not self._settings.keep_going:
+                    self._drain(lambda: False)
+                    return
+            done = running.poll()
+            if done is not None:
+                self._note(status=done.status)
+                return
+            if self._guest.life():
+                self._drain(lambda: False)
+                return
+            if time.monotonic() >= deadline:
+                self._note(overdue=True)
+                if not self._case.foreign:
+                    self._note(postmortem=self._guest.postmortem())
+                return
+            time.sleep(POLL)
+
+    @property
+    def _splat_begun(self) -> bool:
+        return bool(self._splats) or self._reader.pending
+
+    def _read(self) -> bool:
+        """Feed the reader what the console said since the last look; whether it said anything."""
+        chunk = self._guest.console(self._read_to)
+        self._read_to += len(chunk)
+        self._splats.extend(self._reader.feed(chunk))
+        return bool(chunk)
+
+    def _drain(self, enough: Callable[[], bool]) -> None:
+        """Read on until the console is quiet."""
+        longest = time.monotonic() + DRAIN_LONGEST
+        quiet = time.monotonic() + DRAIN_QUIET
+        while time.monotonic() < min(quiet, longest) and not enough():
+            if self._read():
+                quiet = time.monotonic() + DRAIN_QUIET
+            time.sleep(POLL)
+
+    def _afterwards(self) -> None:
+        """A late splat, the second marker, the second snapshot; nothing of it on a dead guest."""
+        wait_for(lambda: self._read() and self._splat_begun, LATE, interval=POLL)
+        if self._guest.life() or (self._seen.overdue and not self._case.foreign):
+            return
+        if self._splat_begun and not self._settings.keep_going:
+            return  # the kernel is scrap: what it counts now proves nothing
+        self._note(markers=(self._seen.markers[0], self._mark("end")))
+        after = self._snapshot()
+        deadline = time.monotonic() + SETTLE
+        assert self._seen.before is not None
+        while snapshot_.pool_drift(self._seen.before, after) and time.monotonic() < deadline:
+            time.sleep(0.2)
+            after = self._snapshot()
+        self._note(after=after, drift=snapshot_.pool_drift(self._seen.before, after))
+
+    def _finish(self) -> None:
+        self._drain(lambda: not self._reader.pending and not self._guest.life())
+        self._splats.extend(self._reader.finish())
+        seen = self._seen
+        self._note(splats=tuple(self._splats), life=tuple(self._guest.life()))
+        if seen.facts is None or seen.before is None or seen.missing:
+            return
+        self._note(
+            arming=arming(
+                self._case, seen.facts, seen.before, seen.after, seen.boot_splats, self._splats
+            ),
+            exercised=tuple(self._exercised(count) for count in self._case.exercised),
+        )
+
+    def _exercised(self, count: AtLeast) -> Exercised:
+        seen = self._seen
+        reached: int | None
+        if count.source is Source.REPRODUCER:
+            reached = seen.results.counts.get(count.counter)
+        elif seen.before and seen.after:
+            reached = snapshot_.growth(seen.before, seen.after, count.counter)
+        else:
+            reached = None
+        return Exercised(count.counter, count.source.value, count.least, reached)

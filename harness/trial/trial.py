@@ -1,0 +1,143 @@
+"""One trial from end to end: a plain value in, a plain value out."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from harness.errors import BootError, EnvironmentFault
+from harness.guest.accel import choose
+from harness.guest.boot import boot
+from harness.guest.seam import Guest
+from harness.kernel.built import BuiltKernel
+from harness.progress import Progress
+from harness.spec.case import Detector, TestCase
+from harness.spec.machine import MachineSpec
+from harness.splat.reader import read
+from harness.splat.symbols import Symbols
+from harness.trial.evidence import Evidence
+from harness.trial.judge import judge
+from harness.trial.run import Settings, run
+from harness.trial.verdict import Outcome, Reason, Verdict
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What to run.  ``binary`` is the compiled reproducer; ``accel`` is as in accel.choose().
+
+    ``kernel`` and ``machine`` are None for a machine that is booted already (``remote``).
+    """
+
+    case: TestCase
+    binary: Path
+    seconds: int
+    kernel: BuiltKernel | None = None
+    machine: MachineSpec | None = None
+    accel: str = ""
+    remote: str = ""
+    append: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """What was seen.  ``folder`` holds the raw console and what else was kept.
+
+    ``boot_seconds`` is the time from QEMU's start to the guest being ready; ``command`` the
+    exact QEMU line.
+    """
+
+    trial: Trial
+    verdict: Verdict
+    evidence: Evidence
+    folder: Path
+    started: float
+    boot_seconds: float = 0.0
+    command: tuple[str, ...] = ()
+
+
+def perform(trial: Trial, folder: Path, progress: Progress) -> TrialResult:
+    """Boot a fresh guest, run, judge, throw the guest away.
+
+    Never raises for what the guest does; raises EnvironmentFault only for what the host
+    lacks before there is anything to record.
+    """
+    assert trial.kernel and trial.machine
+    started, begin = time.time(), time.monotonic()
+    title = f"{trial.case.name} on {trial.kernel.name}"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        guest = boot(
+            trial.kernel,
+            trial.machine,
+            run_dir=folder,
+            accel=choose(progress, trial.accel),
+            progress=progress,
+            append=trial.append,
+        )
+    except BootError as error:
+        console = folder / "console.log"
+        splats = tuple(read(console.read_bytes())) if console.is_file() else ()
+        reason = Reason("boot", _with_splat(str(error), [splat.title for splat in splats]))
+        seen = Evidence(boot_splats=splats, harness_fault=str(error))
+        return TrialResult(trial, Verdict(Outcome.ERROR, (reason,)), seen, folder, started)
+    boot_seconds = time.monotonic() - begin
+    try:
+        with progress.stage(f"run {title} for {trial.seconds} s"):
+            evidence = run(guest, trial.case, trial.binary.read_bytes(), _settings(trial))
+        command = guest.command
+    finally:
+        guest.end()
+    evidence = _with_places(evidence, trial.kernel)
+    verdict = judge(trial.case, evidence)
+    return TrialResult(trial, verdict, evidence, folder, started, boot_seconds, command)
+
+
+def perform_on(
+    trial: Trial, folder: Path, progress: Progress, connect: Callable[[], Guest]
+) -> TrialResult:
+    """The same on a machine that is booted already; its console is kept in ``folder`` too."""
+    started = time.time()
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    guest = connect()
+    try:
+        with progress.stage(f"run {trial.case.name} on {trial.remote} for {trial.seconds} s"):
+            evidence = run(guest, trial.case, trial.binary.read_bytes(), _settings(trial))
+        (folder / "console.log").write_bytes(guest.console(0))
+    finally:
+        guest.end()
+    return TrialResult(trial, judge(trial.case, evidence), evidence, folder, started)
+
+
+def _settings(trial: Trial) -> Settings:
+    """Options from the build's own config; a remote machine is asked for its config instead."""
+    if trial.kernel is None:
+        return Settings(trial.seconds)
+    kernel = trial.kernel
+    options = {detector.value: kernel.option(detector.value) for detector in Detector}
+    return Settings(trial.seconds, options)
+
+
+def _with_places(evidence: Evidence, kernel: BuiltKernel) -> Evidence:
+    """Addresses of every splat to file:line, in one go."""
+    if kernel.vmlinux is None or not (evidence.splats or evidence.boot_splats):
+        return evidence
+    count = len(evidence.splats)
+    places = Symbols(kernel.vmlinux).symbolise_all([*evidence.splats, *evidence.boot_splats])
+    return replace(evidence, splats=tuple(places[:count]), boot_splats=tuple(places[count:]))
+
+
+def _with_splat(text: str, titles: list[str]) -> str:
+    return f"{titles[0]} while booting: {text}" if titles else text
+
+
+def check_room(folder: Path, needed: int = 256 << 20) -> None:
+    """Refuse to begin when a console may not fit on the disk.  Raises EnvironmentFault."""
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise EnvironmentFault(
+            f"{folder}: {free >> 20} MiB free, {needed >> 20} MiB are needed for a run's console",
+            hint="free some space, or give another folder with --results",
+        )

@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#define _GNU_SOURCE
+#include "repro.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifndef MAP_HUGE_2MB
+#define MAP_HUGE_2MB (21 << 26)
+#endif
+
+#define MAX_COUNTERS 32
+#define MAX_CHILDREN 64
+#define CHUNK 4096
+#define GRACE_SECONDS 20
+
+struct counter {
+	char name[32];
+	unsigned long value;
+};
+
+static struct shared {
+	struct counter counters[MAX_COUNTERS];
+	unsigned long failures;
+	int stop;
+} *shared;
+
+static struct {
+	const char *name;
+	pid_t pid;
+} children[MAX_CHILDREN];
+
+static int n_counters, n_children;
+static double end_time;
+
+static double now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec + ts.tv_nsec / 1e9;
+}
+
+static void setup(void)
+{
+	if (shared)
+		return;
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
+		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (shared == MAP_FAILED) {
+		perror("mmap of the counters");
+		exit(2);
+	}
+	/* Line by line, also into a pipe: lines of several processes stay whole. */
+	setvbuf(stdout, NULL, _IOLBF, 0);
+}
+
+int repro_start(int argc, char **argv)
+{
+	double seconds = 10;
+	int i = 1;
+
+	setup();
+	if (argc > 2 && !strcmp(argv[1], "-t")) {
+		seconds = atof(argv[2]);
+		i = 3;
+	}
+	end_time = now() + seconds;
+	return i;
+}
+
+int running(void)
+{
+	return !__atomic_load_n(&shared->stop, __ATOMIC_RELAXED) && now() < end_time;
+}
+
+struct counter *counter(const char *name)
+{
+	struct counter *c;
+
+	setup();
+	if (n_counters == MAX_COUNTERS) {
+		fprintf(stderr, "more than %d counters\n", MAX_COUNTERS);
+		exit(2);
+	}
+	c = &shared->counters[n_counters++];
+	snprintf(c->name, sizeof(c->name), "%s", name);
+	return c;
+}
+
+void count_add(struct counter *c, unsigned long n)
+{
+	__atomic_fetch_add(&c->value, n, __ATOMIC_RELAXED);
+}
+
+unsigned long count_read(const struct counter *c)
+{
+	return __atomic_load_n(&c->value, __ATOMIC_RELAXED);
+}
+
+static void print_counts(void)
+{
+	int i;
+
+	for (i = 0; i < n_counters; i++)
+		printf("@ count %s %lu\n", shared->counters[i].name,
+		       count_read(&shared->counters[i]));
+	fflush(stdout);
+}
+
+void fail(const char *oracle, const char *fmt, ...)
+{
+	char text[256];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	__atomic_fetch_add(&shared->failures, 1, __ATOMIC_RELAXED);
+	printf("@ fail %s %s\n", oracle, text);
+	fflush(stdout);
+}
+
+void skip(const char *fmt, ...)
+{
+	char text[256];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	printf("@ skip %s\n", text);
+	fflush(stdout);
+	__atomic_store_n(&shared->stop, 1, __ATOMIC_RELAXED);
+	exit(0);
+}
+
+void child(const char *name, void (*fn)(void *), void *arg)
+{
+	pid_t pid;
+
+	if (n_children == MAX_CHILDREN) {
+		fprintf(stderr, "more than %d children\n", MAX_CHILDREN);
+		exit(2);
+	}
+	fflush(stdout);
+	pid = fork();
+	if (pid < 0) {
+		fprintf(stderr, "fork of %s: %s\n", name, strerror(errno));
+		exit(2);
+	}
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		fn(arg);
+		fflush(stdout);
+		_exit(0);
+	}
+	children[n_children].name = name;
+	children[n_children++].pid = pid;
+}
+
+/* Reaps what has ended; how many children are left. */
+static int reap(void)
+{
+	int i, status, left = 0;
+
+	for (i = 0; i < n_children; i++) {
+		if (!children[i].pid)
+			continue;
+		if (waitpid(children[i].pid, &status, WNOHANG) != children[i].pid) {
+			left++;
+			continue;
+		}
+		children[i].pid = 0;
+		if (WIFSIGNALED(status))
+			fail("signal", "child %s was ended by signal %d (%s)", children[i].name,
+			     WTERMSIG(status), strsignal(WTERMSIG(status)));
+		else if (WEXITSTATUS(status))
+			fail("errno", "child %s ended with status %d", children[i].name,
+			     WEXITSTATUS(status));
+		else if (running())
+			fail("errno", "child %s ended before its time", children[i].name);
+	}
+	return left;
+}
+
+static void nap(double seconds)
+{
+	struct timespec ts = { (time_t)seconds, (long)((seconds - (time_t)seconds) * 1e9) };
+
+	nanosleep(&ts, NULL);
+}
+
+void repro_wait(void)
+{
+	double next = now(), step = 0.1, deadline;
+	int i;
+
+	while (running()) {
+		nap(0.05);
+		if (reap() < n_children && running())
+			break;
+		if (now() >= next) {
+			print_counts();
+			next += step;
+			step = step < 0.5 ? 2 * step : 1;	/* the first splat may come at once */
+		}
+	}
+	__atomic_store_n(&shared->stop, 1, __ATOMIC_RELAXED);
+	deadline = now() + GRACE_SECONDS;
+	while (reap() && now() < deadline)
+		nap(0.02);
+	for (i = 0; i < n_children; i++) {
+		if (!children[i].pid)
+			continue;
+		fail("hang", "child %s (pid %d) did not end within %d s", children[i].name,
+		     children[i].pid, GRACE_SECONDS);
+		kill(children[i].pid, SIGKILL);
+	}
+}
+
+int repro_end(void)
+{
+	print_counts();
+	printf("@ end\n");
+	fflush(stdout);
+	return shared->failures ? 1 : 0;
+}
+
+int memory_nodes(int *nodes, int max)
+{
+	FILE *f = fopen("/sys/devices/system/node/has_memory", "r");
+	int n = 0, first, last;
+
+	if (!f) {	/* a kernel without NUMA */
+		nodes[0] = 0;
+		return 1;
+	}
+	while (n < max && fscanf(f, "%d", &first) == 1) {
+		last = first;
+		if (fscanf(f, "-%d", &last) < 0)
+			last = first;
+		for (; first <= last && n < max; first++)
+			nodes[n++] = first;
+		if (fgetc(f) != ',')
+			break;
+	}
+	fclose(f);
+	return n;
+}
+
+void *map_huge(size_t n)
+{
+	void *p = mmap(NULL, n * HUGE_2M, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_HUGE_2MB, -1, 0);
+
+	if (p == MAP_FAILED)
+		skip("mmap of %zu huge pages of 2 MiB: %s", n, strerror(errno));
+	return p;
+}
+
+struct chunk {
+	uint64_t offset;
+	uint32_t owner;
+	uint32_t seq;
+};
+
+void pattern_write(void *start, size_t bytes, unsigned int owner, unsigned int seq)
+{
+	size_t at;
+
+	for (at = 0; at < bytes; at += CHUNK)
+		*(volatile struct chunk *)((char *)start + at) =
+			(struct chunk){ at, owner, seq };
+}
+
+int pattern_check(const void *start, size_t bytes, unsigned int owner, unsigned int seq)
+{
+	size_t at;
+
+	for (at = 0; at < bytes; at += CHUNK) {
+		const volatile struct chunk *c = (const void *)((const char *)start + at);
+		struct chunk got = *c;
+
+		if (got.offset == at && got.owner == owner && got.seq == seq)
+			continue;
+		fail("data", "offset 0x%zx: expected offset 0x%zx owner %u seq %u, "
+		     "found 0x%llx %u %u", at, at, owner, seq,
+		     (unsigned long long)got.offset, got.owner, got.seq);
+		return -1;
+	}
+	return 0;
+}
+
+int move_one(pid_t pid, void *page, int node, int flags, int *status)
+{
+	*status = -EINVAL;
+	if (syscall(SYS_move_pages, pid, 1UL, &page, &node, status, flags) < 0)
+		return errno;
+	return 0;
+}

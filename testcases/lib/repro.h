@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What reproducers share: the clock, result lines, counters that survive a
+ * killed child, NUMA nodes, huge pages with a pattern, children with a watchdog.
+ *
+ * Result lines go to stdout, one a line, and start with "@ ", so that they are
+ * told from anything else that a program prints:
+ *
+ *	@ count NAME VALUE	cumulative; the last one of a name holds
+ *	@ fail ORACLE TEXT	an oracle spoke: data, errno, signal, hang
+ *	@ skip TEXT		the guest lacks something
+ *	@ end			all was done, all children are gone
+ *
+ * A run without "@ end" was cut short.
+ */
+#ifndef REPRO_H
+#define REPRO_H
+
+#include <stddef.h>
+#include <sys/types.h>
+
+#define HUGE_2M (2UL << 20)
+
+/*
+ * Counters live in shared memory: each child adds, the parent prints.  A name
+ * is given once, before the first fork.
+ */
+struct counter;
+struct counter *counter(const char *name);
+void count_add(struct counter *c, unsigned long n);
+unsigned long count_read(const struct counter *c);
+
+/*
+ * repro_start() reads "-t SECONDS" (default 10) and returns the index of the
+ * first argument that it does not know.  running() is true until the time is
+ * over, in every process.
+ */
+int repro_start(int argc, char **argv);
+int running(void);
+
+void fail(const char *oracle, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void skip(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
+
+/* fork(); the child runs fn(arg) until it returns, and exits. */
+void child(const char *name, void (*fn)(void *), void *arg);
+
+/*
+ * Prints the counters, often at first and then every second, until the time is
+ * over or a child is gone that should not be; then waits for the children.  One
+ * that is still there 20 s later hangs: that is a failure, and SIGKILL is tried.
+ */
+void repro_wait(void);
+
+/* Prints the last counts and "@ end"; the exit status: 1 when fail() was called. */
+int repro_end(void);
+
+/* Nodes that have memory, in order; how many there are, at most max. */
+int memory_nodes(int *nodes, int max);
+
+/* A private anonymous mapping of n 2 MiB huge pages, untouched. */
+void *map_huge(size_t n);
+
+/*
+ * Each 4 KiB of the range holds its own offset, the owner and a sequence
+ * number.  pattern_check() calls fail("data", ...) on the first difference.
+ */
+void pattern_write(void *start, size_t bytes, unsigned int owner, unsigned int seq);
+int pattern_check(const void *start, size_t bytes, unsigned int owner, unsigned int seq);
+
+/* move_pages(2) on one page; 0 or the error as in errno; *status as the kernel gave it. */
+int move_one(pid_t pid, void *page, int node, int flags, int *status);
+
+#endif
