@@ -1,0 +1,61 @@
+"""What a series would do, as lines that a person can paste: make, gcc, qemu, ssh."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+from harness.campaign.series import Series
+from harness.guest.accel import choose
+from harness.guest.qemu import Launch, command
+from harness.kernel.build import find
+from harness.kernel.build import plan as build_plan
+from harness.progress import Progress
+from harness.spec.case import TestCase
+from harness.spec.kernel import KernelSpec
+from harness.trial.compile import FLAGS, LIBRARY
+
+RUN = Path("$RUN")
+"""Stands for the trial's folder, which a dry run does not make."""
+
+
+def describe(series: Series) -> Iterator[str]:
+    for spec in series.kernels:
+        yield f"# {spec.name}: {spec.about}"
+        yield from build_plan(spec)
+    for case in series.cases:
+        yield f"# {case.name}"
+        yield _compile(case)
+    yield f"# {series.machine.name}: {series.machine.about}"
+    for spec in series.kernels:
+        yield _qemu(series, spec)
+    for case in series.cases:
+        seconds = series.seconds or case.seconds
+        words = [] if case.foreign else ["-t", str(seconds)]
+        remote = shlex.join([f"/tmp/{case.name}", *words, *case.args])
+        yield f"ssh -i $RUN/key -p $PORT root@127.0.0.1 {shlex.quote(remote)}"
+
+
+def _compile(case: TestCase) -> str:
+    library = sorted(map(str, LIBRARY.glob("*.c")))
+    return shlex.join(["gcc", *FLAGS, str(case.reproducer), *library, "-o", case.name])
+
+
+def _qemu(series: Series, spec: KernelSpec) -> str:
+    built = find(spec)
+    launch = Launch(
+        image=built.image if built else Path("bzImage"),
+        release=built.release if built else "",
+        initrd=RUN / "initrd",
+        machine=series.machine,
+        accel=choose(Progress(), series.accel),
+        console=RUN / "console.log",
+        pulse=RUN / "pulse",
+        qmp=3,
+        append=series.append,
+    )
+    return " ".join(
+        word if word.startswith("$RUN") or "=$RUN" in word else shlex.quote(word)
+        for word in command(launch)
+    )

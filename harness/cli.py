@@ -1,0 +1,62 @@
+"""The command ``harness``: one verb for each thing that people do.  Holds no logic.
+
+Exit status, as git bisect run reads it: 0 all PASS, 1 a FAIL, 125 nothing failed but something
+was not shown (INCONCLUSIVE, SKIP); 2 a usage error, 3 the host or the harness.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from harness.commands import doctor, guests, kernels, trials
+from harness.errors import EnvironmentFault, HarnessError
+
+INTERRUPTED = 130
+"""128 + SIGINT; git bisect run stops at 128 and more."""
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(
+        prog="harness",
+        description="Drives hugetlb page migration in real kernels on virtual machines, and judges"
+        " what they print.",
+        epilog="exit status: 0 all PASS, 1 a FAIL, 125 inconclusive or skipped,"
+        " 2 usage, 3 host or harness",
+    )
+    verbs = top.add_subparsers(metavar="VERB", required=True)
+    for module in (doctor, kernels, guests, trials):
+        module.add(verbs)
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parser().parse_args(argv)
+    try:
+        return int(args.main(args))
+    except HarnessError as error:
+        return _complain(error)
+    except KeyboardInterrupt:
+        print("interrupted; what was recorded stays", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()
+        return EnvironmentFault.exit_code
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _complain(EnvironmentFault(f"{where}{error.strerror or error}"))
+
+
+def _complain(error: HarnessError) -> int:
+    console = Console(stderr=True, soft_wrap=True)
+    console.print(f"harness: {error.what}", style="red", markup=False, highlight=False)
+    if error.hint:
+        console.print(f"  -> {error.hint}", markup=False, highlight=False)
+    return error.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

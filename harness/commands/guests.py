@@ -1,0 +1,84 @@
+"""harness boot, harness shell, harness halt."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import shutil
+import subprocess
+from typing import Any
+
+from harness.commands.options import common
+from harness.errors import EnvironmentFault, UsageError
+from harness.guest.keeper import Kept, find, halt, keep, running
+from harness.kernel.build import build
+from harness.progress import default_progress
+from harness.spec.kernel import load_kernel
+from harness.spec.machine import load_machine
+
+
+def add(verbs: Any) -> None:
+    booting = verbs.add_parser("boot", help="leave a guest running, and say how to reach it")
+    common(booting)
+    booting.set_defaults(main=boot)
+    shell = verbs.add_parser("shell", help="a shell, or one command, in a guest that is running")
+    shell.add_argument("-g", "--guest", default="", help="which one; default: the newest")
+    shell.add_argument("command", nargs="*", help="a command (after --); default: a shell")
+    shell.set_defaults(main=run_shell)
+    halting = verbs.add_parser("halt", help="end guests that were left running")
+    halting.add_argument("guest", nargs="*", help="which; default: the newest")
+    halting.add_argument("--all", action="store_true", help="all of them")
+    halting.set_defaults(main=run_halt)
+
+
+def boot(args: argparse.Namespace) -> int:
+    if args.kernel and len(args.kernel) > 1:
+        raise UsageError("harness boot takes one --kernel")
+    spec = load_kernel((args.kernel or [args.default_kernel])[0])
+    machine = load_machine(args.machine)
+    progress = default_progress()
+    kernel = build(spec, progress=progress, jobs=args.jobs)
+    with progress.stage(f"boot {kernel.name} on {machine.name}"):
+        kept = keep(kernel, machine, args.accel, args.append)
+    ssh = shlex.join(_ssh(kept))
+    print(f"{kept.name} is running: {kept.kernel} on {kept.machine}")
+    print(f"  shell    harness shell -g {kept.name}")
+    print(f"  ssh      {ssh}")
+    print(f"  console  {kept.console}")
+    print(
+        f"  pytest   pytest testcases/ --ssh root@127.0.0.1:{kept.port}"
+        f" --ssh-key {kept.key} --ssh-known-hosts {kept.known_hosts}"
+    )
+    print(f"  end      harness halt {kept.name}")
+    return 0
+
+
+def _ssh(kept: Kept) -> list[str]:
+    """OpenSSH's client with this guest's key and host key, and nothing of the user's."""
+    return [
+        "ssh",
+        *("-F", "none"),
+        *("-i", kept.key),
+        *("-o", "IdentitiesOnly=yes"),
+        *("-o", f"UserKnownHostsFile={kept.known_hosts}"),
+        *("-o", "StrictHostKeyChecking=yes"),
+        *("-p", str(kept.port)),
+        "root@127.0.0.1",
+    ]
+
+
+def run_shell(args: argparse.Namespace) -> int:
+    if not shutil.which("ssh"):
+        raise EnvironmentFault("ssh is needed for this", hint="harness doctor")
+    kept = find(args.guest)
+    command = args.command  # joined by ssh, as ssh itself does
+    return subprocess.call([*_ssh(kept), *command], env=dict(os.environ, LC_ALL="C"))
+
+
+def run_halt(args: argparse.Namespace) -> int:
+    guests = running() if args.all else [find(name) for name in args.guest or [""]]
+    for kept in guests:
+        halt(kept)
+        print(f"{kept.name} is ended")
+    return 0

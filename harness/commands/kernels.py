@@ -1,0 +1,47 @@
+"""harness kernels, harness build."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from harness.commands.options import positive
+from harness.kernel.build import build, plan
+from harness.progress import default_progress
+from harness.spec.kernel import KernelSpec, kernel_names, load_kernel
+
+
+def add(verbs: Any) -> None:
+    listing = verbs.add_parser("kernels", help="the declared kernels")
+    listing.set_defaults(main=kernels)
+    building = verbs.add_parser("build", help="build kernels, or find them built already")
+    building.add_argument("kernel", nargs="+", help="a name in guests/kernels/, or a YAML file")
+    building.add_argument("-j", "--jobs", type=positive, default=os.cpu_count() or 1)
+    building.add_argument("-n", "--dry-run", action="store_true", help="print the make lines")
+    building.set_defaults(main=build_kernels)
+
+
+def kernels(args: argparse.Namespace) -> int:
+    drawn = Table(pad_edge=False)
+    for title in ("kernel", "about", "patches", "carries"):
+        drawn.add_column(title, overflow="fold")
+    for name in kernel_names():
+        spec = load_kernel(name)
+        drawn.add_row(name, spec.about, str(len(spec.patches)), ", ".join(spec.carries))
+    Console().print(drawn)
+    return 0
+
+
+def build_kernels(args: argparse.Namespace) -> int:
+    specs: list[KernelSpec] = [load_kernel(name) for name in args.kernel]
+    for spec in specs:
+        if args.dry_run:
+            print("\n".join(plan(spec)))
+            continue
+        built = build(spec, progress=default_progress(), jobs=args.jobs)
+        print(f"{built.name} {built.release} {built.content_id[:16]} {built.image}")
+    return 0

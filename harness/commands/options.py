@@ -1,0 +1,29 @@
+"""Options that several verbs share."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+DEFAULT_KERNEL = "v5.10-debug"
+DEFAULT_MACHINE = "two-nodes"
+
+
+def common(verb: argparse.ArgumentParser) -> None:
+    """Which kernel on which machine, and how."""
+    verb.add_argument("-k", "--kernel", action="append", help=f"default {DEFAULT_KERNEL}")
+    verb.add_argument("-m", "--machine", default=DEFAULT_MACHINE, help=f"default {DEFAULT_MACHINE}")
+    verb.add_argument("-j", "--jobs", type=positive, default=os.cpu_count() or 1, help="of make")
+    verb.add_argument(
+        "--accel", choices=("auto", "kvm", "tcg"), default="", help="default: a probe decides"
+    )
+    verb.add_argument("--append", action="append", default=[], help="kernel parameters")
+    verb.set_defaults(default_kernel=DEFAULT_KERNEL)
+
+
+def positive(text: str) -> int:
+    """An argparse type: a whole number of at least 1."""
+    value = int(text) if text.isascii() and text.isdigit() else 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
+    return value

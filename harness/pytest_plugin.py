@@ -1,0 +1,166 @@
+"""The door for pytest: ``pytest testcases/ --kernel NAME --machine NAME`` or ``--ssh user@host``.
+
+Boots one fresh guest for each test.  A verdict that is not PASS is a failure with the
+verdict's reason, SKIP is a skip; JUnit XML carries verdict, reason and the run's folder.
+Holds no logic.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness.campaign.series import Series, repeat
+from harness.errors import HarnessError, UsageError
+from harness.guest.remote import connect
+from harness.kernel.build import build
+from harness.kernel.built import BuiltKernel
+from harness.progress import PlainProgress, Progress
+from harness.record.folder import RESULTS, RunFolder
+from harness.record.table import evidence_lines
+from harness.spec.case import TestCase
+from harness.spec.kernel import load_kernel
+from harness.spec.machine import load_machine
+from harness.trial.compile import compile_reproducer
+from harness.trial.trial import Trial, TrialResult, check_room, perform, perform_on
+from harness.trial.verdict import Outcome
+
+DEFAULT_KERNEL = "v5.10-debug"
+_FOLDER = pytest.StashKey[RunFolder]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("hugetlb harness")
+    group.addoption(
+        "--kernel",
+        action="append",
+        default=[],
+        help=f"a kernel of guests/kernels/; may be given again (default {DEFAULT_KERNEL})",
+    )
+    group.addoption("--machine", default="two-nodes", help="a machine of qemu/")
+    group.addoption("--ssh", default="", metavar="USER@HOST[:PORT]", help="a booted machine")
+    group.addoption("--ssh-key", type=Path, help="private key for --ssh")
+    group.addoption("--ssh-known-hosts", type=Path, help="known_hosts file for --ssh")
+    group.addoption("--trial-time", type=int, help="seconds; default: each case's own")
+    group.addoption("--accel", choices=("auto", "kvm", "tcg"), default="")
+    group.addoption("--results", type=Path, default=RESULTS, help="where the run's folder goes")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "trial" not in metafunc.fixturenames:
+        return
+    config = metafunc.config
+    if config.option.ssh and config.option.kernel:
+        raise pytest.UsageError("--ssh and --kernel exclude each other")
+    names = [config.option.ssh] if config.option.ssh else config.option.kernel or [DEFAULT_KERNEL]
+    metafunc.parametrize("harness_target", names, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def harness_target(request: pytest.FixtureRequest) -> Callable[[TestCase], TrialResult]:
+    """Runs a case on the kernel or the machine that this parameter names."""
+    option = request.config.option
+    progress = _Terminal(request.config)
+    try:
+        if option.ssh:
+            return functools.partial(_on_remote, request.config, progress)
+        spec = load_kernel(request.param)
+        machine = load_machine(option.machine)
+        plan = Series((spec,), machine, (), seconds=option.trial_time, accel=option.accel)
+        kernel = build(spec, progress=progress)
+        return functools.partial(_on_guest, request.config, progress, plan, kernel)
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+@pytest.fixture
+def trial(
+    harness_target: Callable[[TestCase], TrialResult],
+    record_property: Callable[[str, object], None],
+) -> Callable[[TestCase], None]:
+    """Runs a test case in a fresh guest and turns the verdict into pytest's own outcome."""
+
+    def judge(case: TestCase) -> None:
+        try:
+            result = harness_target(case)
+        except HarnessError as error:
+            record_property("verdict", Outcome.ERROR.value)
+            pytest.fail(f"ERROR: {error}", pytrace=False)
+        verdict = result.verdict
+        record_property("verdict", verdict.outcome.value)
+        record_property("reason", verdict.reason)
+        record_property("folder", str(result.folder))
+        for line in evidence_lines(result):
+            print(line)
+        print(f"record: {result.folder}")
+        if verdict.outcome is Outcome.SKIP:
+            pytest.skip(verdict.reason)
+        if verdict.outcome is not Outcome.PASS:
+            reasons = "\n".join(reason.text for reason in verdict.reasons)
+            pytest.fail(f"{verdict.outcome.value}: {reasons}", pytrace=False)
+
+    return judge
+
+
+class _Terminal(PlainProgress):
+    """Past pytest's capturing: a kernel that builds for minutes must not look like a hang."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        super().__init__()
+        self._reporter = config.pluginmanager.getplugin("terminalreporter")
+
+    def say(self, text: str) -> None:
+        if self._reporter:
+            self._reporter.ensure_newline()
+            self._reporter.write_line(text)
+
+
+def _on_guest(
+    config: pytest.Config, progress: Progress, plan: Series, kernel: BuiltKernel, case: TestCase
+) -> TrialResult:
+    folder = _folder(config)
+    trial = Trial(
+        case=case,
+        binary=compile_reproducer(case.reproducer),
+        seconds=plan.seconds or case.seconds,
+        kernel=kernel,
+        machine=plan.machine,
+        accel=plan.accel,
+    )
+    check_room(folder.path)
+    result = perform(trial, folder.trial_folder(f"{case.name}--{kernel.name}"), progress)
+    folder.add(result, repeat(plan, plan.kernels[0], case))
+    return result
+
+
+def _on_remote(config: pytest.Config, progress: Progress, case: TestCase) -> TrialResult:
+    option = config.option
+    folder = _folder(config)
+    trial = Trial(
+        case=case,
+        binary=compile_reproducer(case.reproducer),
+        seconds=option.trial_time or case.seconds,
+        remote=option.ssh,
+    )
+    result = perform_on(
+        trial,
+        folder.trial_folder(f"{case.name}--remote"),
+        progress,
+        lambda: connect(option.ssh, option.ssh_key, progress, known_hosts=option.ssh_known_hosts),
+    )
+    folder.add(result, _command(config))
+    return result
+
+
+def _folder(config: pytest.Config) -> RunFolder:
+    """One run folder a session, made when the first trial needs it."""
+    if _FOLDER not in config.stash:
+        config.stash[_FOLDER] = RunFolder(_command(config), config.option.results)
+    return config.stash[_FOLDER]
+
+
+def _command(config: pytest.Config) -> list[str]:
+    return ["pytest", *map(str, config.invocation_params.args)]

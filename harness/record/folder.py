@@ -1,0 +1,112 @@
+"""A run's folder: written trial by trial, each file whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import os
+import platform
+import re
+import secrets
+import shlex
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.errors import EnvironmentFault
+from harness.paths import PROJECT
+from harness.record.document import Json, run_document, trial_document
+from harness.splat.report import Splat
+from harness.trial.trial import TrialResult
+
+RESULTS = PROJECT / "results"
+
+
+class RunFolder:
+    """``results/<run>/``: one folder a trial, and ``result.json`` that grows with each."""
+
+    def __init__(self, command: Sequence[str], base: Path = RESULTS) -> None:
+        self._started = time.time()
+        self._command = tuple(command)
+        self._trials: list[Json] = []
+        stamp = datetime.datetime.fromtimestamp(self._started).strftime("%Y%m%d-%H%M%S")
+        self.name = f"{stamp}-{secrets.token_hex(2)}"
+        self.path = base / self.name
+        try:
+            self.path.mkdir(mode=0o700, parents=True)
+        except OSError as error:
+            raise EnvironmentFault(
+                f"{self.path}: cannot be made: {error.strerror}",
+                hint="give another folder with --results",
+            ) from None
+        self._save()
+
+    def trial_folder(self, title: str) -> Path:
+        """The folder of the next trial; ``title`` is made harmless."""
+        safe = re.sub(r"[^A-Za-z0-9._-]+", "-", title).strip(".-")[:80]
+        return self.path / f"{len(self._trials) + 1:03}-{safe}"
+
+    def add(self, result: TrialResult, repeat: Sequence[str]) -> None:
+        """Keep a finished trial: splats, streams, the QEMU line, and its part of result.json."""
+        folder = result.folder
+        seen = result.evidence
+        for kind, splats in (("splat", seen.splats), ("boot-splat", seen.boot_splats)):
+            for number, splat in enumerate(splats[:20], 1):
+                write(folder / f"{kind}-{number:02}.txt", splat_text(splat).encode())
+        if seen.out or seen.err:
+            write(folder / "reproducer.out", seen.out)
+            write(folder / "reproducer.err", seen.err)
+        if seen.postmortem:
+            write(folder / "postmortem.txt", seen.postmortem.encode())
+        if result.command:
+            write(folder / "qemu.sh", ("#!/bin/sh\n" + _shell(result.command) + "\n").encode())
+        self._trials.append(trial_document(result, folder.name, repeat))
+        self._save()
+
+    def _save(self) -> None:
+        document = run_document(self.name, self._started, self._command, _host(), self._trials)
+        write(self.path / "result.json", json.dumps(document, indent=1).encode() + b"\n")
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write ``path`` whole: another file beside it, then a rename."""
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with scratch.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        scratch.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            scratch.unlink()
+        raise EnvironmentFault(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def splat_text(splat: Splat) -> str:
+    """A splat for a person: title, place, each stack with its lines, then the text as printed."""
+    lines = [splat.title]
+    for stack in splat.stacks:
+        lines.append(f"\n{stack.name}:")
+        for frame in stack.frames:
+            if frame.sure:
+                lines.append(f"  {frame.function:<40} {frame.place}".rstrip())
+    return "\n".join([*lines, "", "As printed:", splat.text, ""])
+
+
+def _shell(command: Sequence[str]) -> str:
+    """One flag and its value a line."""
+    text = shlex.quote(command[0])
+    for word in command[1:]:
+        text += (" \\\n  " if word.startswith("-") else " ") + shlex.quote(word)
+    return text
+
+
+def _host() -> dict[str, str]:
+    return {
+        "kernel": platform.release(),
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+        "cpus": str(os.cpu_count()),
+    }
