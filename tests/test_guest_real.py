@@ -38,12 +38,15 @@ def start(
     debug_kernel: BuiltKernel, accel: Accel, tmp_path_factory: pytest.TempPathFactory
 ) -> Start:
     def start(machine: str = "two-nodes", **more: object) -> QemuGuest:
-        run_dir = tmp_path_factory.mktemp("guest") / "run"
-        options: dict[str, object] = {"accel": accel, "progress": Progress(), "timeout": 300.0}
+        options: dict[str, object] = {
+            "run_dir": tmp_path_factory.mktemp("guest") / "run",
+            "accel": accel,
+            "progress": Progress(),
+            "timeout": 300.0,
+        }
         return boot(
             debug_kernel,
             load_machine(machine),
-            run_dir=run_dir,
             **(options | more),  # type: ignore[arg-type]
         )
 
@@ -311,3 +314,32 @@ def test_no_qemu_outlives_a_killed_harness(debug_kernel: BuiltKernel, tmp_path: 
         harness.kill()
         harness.wait(10)
     assert wait_for(lambda: not qemu_of(str(tmp_path)), 10)
+
+
+def test_a_qemu_that_crashes_before_the_guest_is_ready_is_started_again(
+    start: Start, tmp_path: Path
+) -> None:
+    """The crash is not the kernel's; it is told, and its console is kept."""
+
+    class Crashing(Progress):
+        said: tuple[str, ...] = ()
+
+        def say(self, text: str) -> None:
+            self.said += (text,)
+
+    progress = Crashing()
+    run_dir = tmp_path / "run"
+
+    def crash() -> None:
+        console = run_dir / "console.log"
+        wait_for(lambda: console.exists() and console.stat().st_size > 0, 120)
+        for pid in qemu_of(str(run_dir)):
+            os.kill(pid, signal.SIGSEGV)
+
+    thread = threading.Thread(target=crash)
+    thread.start()
+    with start(progress=progress, run_dir=run_dir) as guest:
+        thread.join()
+        assert guest.run("true").status == 0
+    assert any("crashed by signal 11" in line for line in progress.said)
+    assert b"Linux version" in (run_dir / "console.crash1.log").read_bytes()
