@@ -18,3 +18,13 @@ def debug_kernel() -> BuiltKernel:
 @pytest.fixture(scope="session")
 def accel() -> Accel:
     return choose(Progress())
+
+
+@pytest.fixture(autouse=True)
+def impatient(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fake guest does at once what a real one needs time for."""
+    if request.node.get_closest_marker("guest"):
+        return
+    for name in ("DRAIN_QUIET", "DRAIN_LONGEST", "LATE", "SETTLE", "MARKER"):
+        monkeypatch.setattr(f"harness.trial.run.{name}", 0.06)
+    monkeypatch.setattr("harness.trial.run.POLL", 0.002)

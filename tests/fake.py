@@ -51,7 +51,7 @@ class Script:
     """``said`` is what the reproducer's run adds to the console; ``status`` None: it never ends.
 
     ``dies`` is a life event that comes during the run, ``late`` console text that comes after
-    the reproducer's end; ``deaf`` makes markers vanish.
+    the reproducer's end, ``last`` what comes with the last snapshot; ``deaf`` makes markers vanish.
     """
 
     said: bytes = b""
@@ -60,6 +60,7 @@ class Script:
     status: int | None = 0
     dies: LifeEvent | None = None
     late: bytes = b""
+    last: bytes = b""
     deaf: bool = False
     boot: bytes = b"[    0.000000][    T0] Linux version 5.10.218\n"
     facts: str = FACTS
@@ -98,6 +99,7 @@ class FakeGuest:
         if command == facts.COMMAND:
             out = self.script.facts
         elif command == snapshot.COMMAND:
+            self.text += self.script.last if len(self._snapshots) == 1 else b""
             out = self._snapshots.pop(0) if len(self._snapshots) > 1 else self._snapshots[0]
         elif "/dev/kmsg" in command and not self.script.deaf:
             words = command.split("'")[1]

@@ -32,14 +32,6 @@ KASAN = (
 )
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The fake guest needs no patience."""
-    for name in ("DRAIN_QUIET", "DRAIN_LONGEST", "LATE", "SETTLE", "MARKER"):
-        monkeypatch.setattr(f"harness.trial.run.{name}", 0.06)
-    monkeypatch.setattr("harness.trial.run.POLL", 0.002)
-
-
 @pytest.fixture
 def case(tmp_path: Path) -> TestCase:
     source = tmp_path / "probe.c"
@@ -97,6 +89,11 @@ def test_late_splat_belongs_to_the_trial(case: TestCase) -> None:
     assert verdict.outcome is Outcome.FAIL
 
 
+def test_splat_with_the_last_snapshot_is_no_pass(case: TestCase) -> None:
+    verdict, _ = trial(case, Script(last=KASAN))
+    assert verdict.outcome is Outcome.FAIL
+
+
 def test_path_not_taken_is_no_pass(case: TestCase) -> None:
     out = GOOD_OUT.replace(b"moved 100", b"moved 3")
     verdict, _ = trial(case, Script(out=out))
@@ -134,6 +131,18 @@ def test_pool_that_lost_a_page_fails_and_names_it(case: TestCase) -> None:
     verdict, _ = trial(case, Script(snapshots=[counters(), after]))
     assert verdict.outcome is Outcome.FAIL
     assert verdict.reason == "node 0: free_hugepages (2 MiB) was 16, is 15"
+
+
+def test_taint_tells_of_a_report_that_nobody_read(case: TestCase) -> None:
+    after = counters(migrated=200).replace("tainted:0", "tainted:512")
+    verdict, _ = trial(case, Script(snapshots=[counters(), after]))
+    assert verdict.outcome is Outcome.FAIL
+    assert "W: it warned" in verdict.reason
+
+
+def test_taint_of_the_boot_is_not_the_trials(case: TestCase) -> None:
+    shots = [counters(migrated=n).replace("tainted:0", "tainted:512") for n in (0, 200)]
+    assert trial(case, Script(snapshots=shots))[0].outcome is Outcome.PASS
 
 
 def test_leaked_reservation_fails(case: TestCase) -> None:

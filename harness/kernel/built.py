@@ -12,8 +12,9 @@ class BuiltKernel:
 
     ``content_id`` is a digest of all that went in: the patched source tree, the final
     config, the compiler.  ``vmlinux`` carries debug information; None for a distribution
-    image.  ``modules`` is the ``lib/modules/RELEASE`` folder where the drivers that a guest
-    needs are modules.  ``source`` says which alternative the source came from.
+    image.  ``modules`` is a folder of the .ko files that a guest needs and of
+    ``modules.load``, which names them in insmod order; None where the drivers are built in.
+    ``source`` says which alternative the source came from.
     ``dropped`` are the options that a fragment asked for and Kconfig did not give,
     as ``CONFIG_X: asked y, got n (fragment)``.  ``patches`` are names with SHA-256 digests.
     """

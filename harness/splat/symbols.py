@@ -88,6 +88,18 @@ class Symbols:
         lines = self._lines(sorted(set(wanted.values())))
         return [self._rewrite(splat, wanted, lines) for splat in splats]
 
+    def name(self, addresses: Sequence[int]) -> dict[int, str]:
+        """``function (file:line)`` for bare addresses of a kernel that was not relocated (nokaslr).
+
+        Addresses of no kernel function (user space, modules) are left out.
+        """
+        lines = self._lines(sorted(set(addresses))) if addresses else {}
+        return {
+            address: f"{found[0][0]} ({found[0][1]})"
+            for address, found in lines.items()
+            if found and found[0][1]
+        }
+
     def _rewrite(
         self,
         splat: Splat,

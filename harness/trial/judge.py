@@ -16,6 +16,16 @@ from harness.trial.verdict import Outcome, Reason, Verdict
 _NOT_A_BUG = {"OOM"}
 """Families that tell of the guest's size, not of a bug: the run proves nothing, that is all."""
 
+TAINTS = {
+    4: "M: a machine check",
+    5: "B: a bad page, or a KASAN report",
+    7: "D: it died, by an Oops or a BUG",
+    9: "W: it warned",
+    14: "L: a soft lockup",
+}
+"""Bits of /proc/sys/kernel/tainted that a report sets (Documentation/admin-guide/
+tainted-kernels.rst): where one is new, there was a report, whether it was read or not."""
+
 _SIGNALS = {4: "SIGILL", 6: "SIGABRT", 7: "SIGBUS", 8: "SIGFPE", 9: "SIGKILL", 11: "SIGSEGV"}
 
 
@@ -57,6 +67,11 @@ def _failures(case: TestCase, seen: Evidence) -> Iterator[Reason]:
             yield Reason("signal", f"the reproducer was ended by {name}")
     for drift in seen.drift:
         yield Reason("counters", str(drift))
+    if seen.before and seen.after:
+        new = seen.after.tainted & ~seen.before.tainted
+        for bit, meaning in TAINTS.items():
+            if new >> bit & 1:
+                yield Reason("taint", f"a report tainted the kernel, but none was read: {meaning}")
 
 
 def _errors(case: TestCase, seen: Evidence) -> Iterator[Reason]:

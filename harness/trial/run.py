@@ -146,6 +146,7 @@ class _Run:
                 return
             if self._guest.life():
                 self._drain(lambda: False)
+                self._note(postmortem=self._guest.postmortem())
                 return
             if time.monotonic() >= deadline:
                 self._note(overdue=True)
@@ -191,6 +192,7 @@ class _Run:
         self._note(after=after, drift=snapshot_.pool_drift(self._seen.before, after))
 
     def _finish(self) -> None:
+        self._read()  # what came since the reproducer's end, before the markers and among them
         self._drain(lambda: not self._reader.pending and not self._guest.life())
         self._splats.extend(self._reader.finish())
         seen = self._seen

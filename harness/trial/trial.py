@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
 from collections.abc import Callable
@@ -22,6 +23,9 @@ from harness.trial.evidence import Evidence
 from harness.trial.judge import judge
 from harness.trial.run import Settings, run
 from harness.trial.verdict import Outcome, Reason, Verdict
+
+_RIP = re.compile(r"RIP=([0-9a-f]{16})")
+"""As QEMU's "info registers" prints it."""
 
 
 @dataclass(frozen=True)
@@ -121,12 +125,22 @@ def _settings(trial: Trial) -> Settings:
 
 
 def _with_places(evidence: Evidence, kernel: BuiltKernel) -> Evidence:
-    """Addresses of every splat to file:line, in one go."""
-    if kernel.vmlinux is None or not (evidence.splats or evidence.boot_splats):
+    """Addresses of every splat, and of where each CPU was at the end, to file:line."""
+    if kernel.vmlinux is None:
         return evidence
+    symbols = Symbols(kernel.vmlinux)
     count = len(evidence.splats)
-    places = Symbols(kernel.vmlinux).symbolise_all([*evidence.splats, *evidence.boot_splats])
-    return replace(evidence, splats=tuple(places[:count]), boot_splats=tuple(places[count:]))
+    places = symbols.symbolise_all([*evidence.splats, *evidence.boot_splats])
+    names = symbols.name([int(rip, 16) for rip in _RIP.findall(evidence.postmortem)])
+    return replace(
+        evidence,
+        splats=tuple(places[:count]),
+        boot_splats=tuple(places[count:]),
+        postmortem=_RIP.sub(
+            lambda found: f"{found[0]} {names.get(int(found[1], 16), '')}".rstrip(),
+            evidence.postmortem,
+        ),
+    )
 
 
 def _with_splat(text: str, titles: list[str]) -> str:
