@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Protocol, TextIO
 
 from rich.console import Console
+from rich.markup import escape
 from rich.status import Status
 
 
@@ -99,12 +100,13 @@ class _RichNote:
 
     def note(self, text: str) -> None:
         seconds = time.monotonic() - self._start
-        self._status.update(_plain(f"{self._title} ({seconds:.0f} s): {text}"))
+        width = self._status.console.width - 4  # the spinner, and a border to be sure
+        self._status.update(_plain(f"{self._title} ({seconds:.0f} s): {text}"[:width]))
 
 
 def _plain(text: str) -> str:
     """``text`` with rich's markup switched off: notes carry file names and compiler output."""
-    return text.replace("[", r"\[")[:200]
+    return escape(text)
 
 
 def default_progress() -> Progress:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import signal
@@ -210,3 +211,38 @@ def test_kernel_that_does_not_boot_says_so(tmp_path: Path) -> None:
 
 def test_help_is_there_without_a_guest() -> None:
     assert harness("run", "--help").returncode == 0
+
+
+def test_user_space_that_hangs_is_a_failure_with_registers(tmp_path: Path) -> None:
+    source = tmp_path / "hog.c"
+    source.write_text(
+        "#include <fcntl.h>\n#include <sched.h>\n#include <unistd.h>\n"
+        "int main(void)\n{\n"
+        "\tstruct sched_param top = { .sched_priority = 99 };\n"
+        '\tint fd = open("/proc/sys/kernel/sched_rt_runtime_us", O_WRONLY);\n'
+        '\tif (write(fd, "-1", 2) != 2 || sched_setscheduler(0, SCHED_FIFO, &top))\n'
+        "\t\treturn 1;\n"
+        "\tfor (fd = 0; fd < 8; fd++)\n\t\tfork();\n"
+        "\tfor (;;)\n\t\t;\n}\n"
+    )
+    results = tmp_path / "results"
+    done = cli("reproduce", str(source), "-k", "stock", "--results", str(results))
+    assert done.returncode == 1, done.stdout + done.stderr
+    trial, folder = only_trial(results)
+    assert trial["reasons"][0]["oracle"] == "pulse_lost"
+    assert trial["run_seconds"] < 60  # ended by the pulse, not by its own time
+    assert len(re.findall(r"RIP=", (folder / "postmortem.txt").read_text())) == 2
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a file system needs root")
+def test_full_disk_is_told_before_anything_runs(tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64M", "tmpfs", str(small)], check=True)
+    try:
+        done = cli("run", "-k", "stock", "--time", "3", "--results", str(small))
+        assert done.returncode == 3
+        assert "MiB free" in done.stderr
+        assert "Traceback" not in done.stderr
+    finally:
+        subprocess.run(["umount", str(small)], check=True)

@@ -22,7 +22,15 @@ from harness.guest.boot import check_host
 from harness.guest.keys import make_keys
 from harness.guest.kmsg import KmsgLines
 from harness.guest.life import LifeLog, PanicText, Quiet
-from harness.guest.qemu import GIB, Launch, command, gigantic_pools, kernel_arguments, version
+from harness.guest.qemu import (
+    GIB,
+    Launch,
+    command,
+    gigantic_pools,
+    kernel_arguments,
+    pasteable,
+    version,
+)
 from harness.guest.remote import connect, parse_target
 from harness.guest.seam import LifeEvent
 from harness.kernel.built import BuiltKernel
@@ -78,6 +86,14 @@ def test_nothing_listens_beyond_this_host() -> None:
     assert not {"-vnc", "-spice", "-gdb", "-s", "-monitor", "-qmp"} & set(argv)
 
 
+def test_the_line_for_people_has_no_inherited_descriptor() -> None:
+    argv = command(launch(load_machine("two-nodes")))
+    shown = pasteable(argv)
+    assert not [word for word in shown if "qmp" in word]
+    assert len(argv) - len(shown) == 4
+    assert values(shown, "-chardev") == values(argv, "-chardev")[1:]
+
+
 def test_a_comma_in_a_path_does_not_end_it() -> None:
     argv = command(launch(load_machine("two-nodes"), console=Path("/a,b/console.log")))
     assert "file,id=console,path=/a,,b/console.log" in values(argv, "-chardev")
@@ -130,7 +146,9 @@ def test_an_archive_is_what_cpio_reads(tmp_path: Path) -> None:
         ]
     )
     assert len(first) % 512 == 0  # archives are joined end to end
-    subprocess.run(["cpio", "-idm"], input=first, cwd=tmp_path, check=True, capture_output=True)
+    subprocess.run(
+        ["busybox", "cpio", "-idm"], input=first, cwd=tmp_path, check=True, capture_output=True
+    )
     assert (tmp_path / "bin/tool").read_bytes() == b"#!x\n" * 999
     assert stat.S_IMODE((tmp_path / "bin/tool").stat().st_mode) == 0o755
     assert os.readlink(tmp_path / "bin/link") == "tool"  # noqa: PTH115
@@ -154,7 +172,9 @@ def test_the_root_file_system_is_found_again_and_complete(
     unpacked = tmp_path / "unpacked"
     unpacked.mkdir()
     with with_modules.open("rb") as archive:
-        subprocess.run(["cpio", "-id"], stdin=archive, cwd=unpacked, check=True, stderr=-3)
+        subprocess.run(
+            ["busybox", "cpio", "-id"], stdin=archive, cwd=unpacked, check=True, stderr=-3
+        )
     assert (unpacked / "lib/modules/load").read_text() == "/lib/modules/b.ko\n/lib/modules/a.ko\n"
     assert (unpacked / "lib/modules/a.ko").read_bytes() == b"A"
     dropbear = shutil.which("dropbear", path="/usr/sbin:/sbin:/usr/bin:/bin")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.campaign.series import Series
 from harness.guest.accel import choose
-from harness.guest.qemu import Launch, command
+from harness.guest.qemu import Launch, command, pasteable
 from harness.kernel.build import find
 from harness.kernel.build import plan as build_plan
 from harness.progress import Progress
@@ -17,7 +17,8 @@ from harness.spec.kernel import KernelSpec
 from harness.trial.compile import FLAGS, LIBRARY
 
 RUN = Path("$RUN")
-"""Stands for the trial's folder, which a dry run does not make."""
+"""Stands for the trial's folder, which a dry run does not make; its initrd ends with the boot,
+for it holds the guest's host key."""
 
 
 def describe(series: Series) -> Iterator[str]:
@@ -57,5 +58,5 @@ def _qemu(series: Series, spec: KernelSpec) -> str:
     )
     return " ".join(
         word if word.startswith("$RUN") or "=$RUN" in word else shlex.quote(word)
-        for word in command(launch)
+        for word in pasteable(command(launch))
     )

@@ -67,6 +67,16 @@ def command(launch: Launch) -> list[str]:
     ]
 
 
+def pasteable(argv: Sequence[str]) -> list[str]:
+    """``argv`` without the monitor: its descriptor is one that the harness's QEMU inherits."""
+    kept: list[str] = []
+    for word in argv:
+        kept.append(word)
+        if word.startswith("socket,id=qmp,") or word == "chardev=qmp,mode=control":
+            del kept[-2:]
+    return kept
+
+
 def _nodes(machine: MachineSpec) -> Iterator[str]:
     cpu = 0
     for number, node in enumerate(machine.nodes):

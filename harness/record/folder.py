@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.errors import EnvironmentFault
+from harness.guest.qemu import pasteable
 from harness.paths import PROJECT
 from harness.record.document import Json, run_document, trial_document
 from harness.splat.report import Splat
@@ -60,7 +61,10 @@ class RunFolder:
         if seen.postmortem:
             write(folder / "postmortem.txt", seen.postmortem.encode())
         if result.command:
-            write(folder / "qemu.sh", ("#!/bin/sh\n" + _shell(result.command) + "\n").encode())
+            write(
+                folder / "qemu.sh",
+                ("#!/bin/sh\n" + _shell(pasteable(result.command)) + "\n").encode(),
+            )
         self._trials.append(trial_document(result, folder.name, repeat))
         self._save()
 

@@ -8,6 +8,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from harness.trial.evidence import Exercised
 from harness.trial.trial import TrialResult
 from harness.trial.verdict import Outcome
 
@@ -23,15 +24,13 @@ COLOURS = {
 def table(results: Sequence[TrialResult]) -> Table:
     """One row a trial: kernel, verdict, and the evidence in a few short lines."""
     drawn = Table(show_lines=True, pad_edge=False)
-    drawn.add_column("kernel", overflow="fold", no_wrap=False)
-    drawn.add_column("test case", overflow="fold")
+    drawn.add_column("kernel, test case", overflow="fold")
     drawn.add_column("verdict", no_wrap=True)
     drawn.add_column("evidence", overflow="fold", ratio=1)
     for result in results:
         outcome = result.verdict.outcome
         drawn.add_row(
-            kernel_name(result),
-            result.trial.case.name,
+            Group(Text(kernel_name(result), style="bold"), Text(result.trial.case.name)),
             Text(outcome.value, style=COLOURS[outcome]),
             Group(*(Text(line) for line in evidence_lines(result))),
         )
@@ -45,8 +44,9 @@ def evidence_lines(result: TrialResult) -> list[str]:
     if seen.splats:
         first = seen.splats[0]
         lines.append(first.headline)
-        where = f"in {first.function}"
-        lines.append(f"{where} at {first.place}" if first.place else where)
+        lines.append(f"in {first.function}")
+        if first.place:
+            lines.append(f"at {first.place}")
         if seen.first_splat is not None:
             lines.append(f"{seen.first_splat:.1f} s after the reproducer's start")
         others = len(seen.splats) - 1
@@ -54,19 +54,23 @@ def evidence_lines(result: TrialResult) -> list[str]:
             lines.append(f"and {others} more report{'s' if others > 1 else ''} behind it")
     else:
         lines += [reason.text for reason in result.verdict.reasons[:3]]
-    counts = [
-        f"{e.counter} {'?' if e.reached is None else e.reached}"
-        + ("" if e.enough else f" (needs {e.least})")
-        for e in seen.exercised
-    ]
-    if counts:
-        lines.append("exercised: " + ", ".join(counts))
+    if seen.splats and seen.results.counts:
+        told = ", ".join(f"{name} {value}" for name, value in seen.results.counts.items())
+        lines.append(f"told until then: {told}")
+    elif seen.exercised and not seen.splats:
+        lines.append("exercised: " + ", ".join(map(_count, seen.exercised)))
     armed = [arming.detector.name for arming in seen.arming if arming.armed]
     if armed:
         lines.append("armed before and after: " + ", ".join(armed))
     if seen.boot_splats:
         lines.append(f"while booting: {seen.boot_splats[0].title}")
     return lines
+
+
+def _count(count: Exercised) -> str:
+    reached = "?" if count.reached is None else count.reached
+    needs = "" if count.enough else f" (needs {count.least})"
+    return f"{count.counter} {reached}{needs}"
 
 
 def kernel_name(result: TrialResult) -> str:
@@ -81,9 +85,9 @@ def line(result: TrialResult) -> str:
     return f"{result.verdict.outcome.value} {name} on {kernel_name(result)}{reason}"
 
 
-def show(results: Sequence[TrialResult], console: Console | None = None) -> None:
-    """The table, at least 80 columns wide where nobody looks."""
-    console = console or Console(width=None)
+def show(results: Sequence[TrialResult]) -> None:
+    """The table, as wide as the terminal, 100 columns where there is none."""
+    console = Console()
     if not console.is_terminal:
-        console = Console(width=100, file=console.file)
+        console = Console(width=100)
     console.print(table(results))
