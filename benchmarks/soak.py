@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import argparse
 import collections
-import tempfile
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -31,14 +29,12 @@ def main() -> None:
         kernels, args.machine, select(["anon_fork_migrate"]), seconds=args.time, runs=args.runs
     )
     progress = default_progress()
-    with tempfile.TemporaryDirectory() as scratch:
-        _, results = run_series(
-            plan,
-            ["benchmarks/soak.py"],
-            progress,
-            results=Path(scratch),
-            on_result=lambda result: progress.say(line(result)),
-        )
+    folder, results = run_series(
+        plan,
+        ["benchmarks/soak.py"],
+        progress,
+        on_result=lambda result: progress.say(line(result)),
+    )
     table = Table("kernel", "runs", "verdicts", "moved, least")
     for name in kernels:
         mine = [result for result in results if kernel_name(result) == name]
@@ -46,6 +42,7 @@ def main() -> None:
         moved = min(result.evidence.results.counts.get("moved", 0) for result in mine)
         table.add_row(name, str(len(mine)), str(dict(counts)), str(moved))
     Console(width=100).print(table)
+    print(f"record: {folder / 'result.json'}")
 
 
 if __name__ == "__main__":

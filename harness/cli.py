@@ -1,7 +1,8 @@
 """The command ``harness``: one verb for each thing that people do.  Holds no logic.
 
-Exit status, as git bisect run reads it: 0 all PASS, 1 a FAIL, 125 nothing failed but something
-was not shown (INCONCLUSIVE, SKIP); 2 a usage error, 3 the host or the harness.
+Exit status: 0 all PASS, 1 a FAIL, 125 nothing failed but something was not shown (INCONCLUSIVE,
+SKIP), as git bisect run reads them; 2 a usage error, 3 the host or the harness, which git bisect
+run would take for a bad revision.
 """
 
 from __future__ import annotations
@@ -34,7 +35,14 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    args = parser().parse_args(argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    # argparse (before 3.13) takes "FILE --option -- ARGS" for no ARGS at all, and then complains.
+    at = words.index("--") if "--" in words else len(words)
+    top = parser()
+    args = top.parse_args(words[:at])
+    if words[at:] and not hasattr(args, "behind"):
+        top.error(f"nothing is expected behind --: {' '.join(words[at:])}")
+    args.behind = words[at + 1 :]
     try:
         return int(args.main(args))
     except HarnessError as error:
@@ -42,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted; what was recorded stays", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # rich makes exit status 1 of it, which is a FAIL
         sys.stderr.close()
         return EnvironmentFault.exit_code
     except OSError as error:

@@ -2,7 +2,7 @@
 
 Standard library only: the set-up runs this file before there is a virtual environment.
 ``python3 harness/doctor.py --packages`` prints the missing packages of this host's own
-package manager, one line, empty when nothing is missing.
+package manager, one line, empty when nothing is missing that is not optional.
 """
 
 from __future__ import annotations
@@ -203,6 +203,8 @@ if __name__ == "__main__":
         sys.exit("usage: doctor.py --packages")
     found = package_manager()
     lacking = missing()
+    if all(need.optional for need in lacking):
+        lacking = []  # what only saves time is not worth asking for root
     if lacking and not found:
         sys.exit("missing: " + ", ".join(need.name for need in lacking))
     print(" ".join(packages(lacking, found)))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from harness.errors import EnvironmentFault
+
 PROJECT = Path(__file__).resolve().parent.parent
 """The checkout: guests/, qemu/, testcases/ and results/ are below it."""
 
@@ -19,5 +21,12 @@ def cache_dir() -> Path:
     if own:
         return Path(own).absolute()
     xdg = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    base = xdg if xdg.is_absolute() else Path.home() / ".cache"
-    return base / "hugetlb-harness"
+    if xdg.is_absolute():
+        return xdg / "hugetlb-harness"
+    try:
+        return Path.home() / ".cache" / "hugetlb-harness"
+    except RuntimeError:  # a container's user that /etc/passwd does not know
+        raise EnvironmentFault(
+            "there is no home directory to keep kernels in",
+            hint="set HUGETLB_HARNESS_CACHE to a folder",
+        ) from None

@@ -7,6 +7,7 @@ Holds no logic.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable
 from pathlib import Path
@@ -14,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from harness.campaign.series import Series, repeat
+from harness.commands.options import DEFAULT_KERNEL, DEFAULT_MACHINE, positive
 from harness.errors import HarnessError, UsageError
-from harness.guest.remote import connect
+from harness.guest.remote import connect, parse_target
 from harness.kernel.build import build
 from harness.kernel.built import BuiltKernel
 from harness.progress import PlainProgress, Progress
@@ -25,10 +27,9 @@ from harness.spec.case import TestCase
 from harness.spec.kernel import load_kernel
 from harness.spec.machine import load_machine
 from harness.trial.compile import compile_reproducer
-from harness.trial.trial import Trial, TrialResult, check_room, perform, perform_on
+from harness.trial.trial import Trial, TrialResult, perform, perform_on
 from harness.trial.verdict import Outcome
 
-DEFAULT_KERNEL = "v5.10-debug"
 _FOLDER = pytest.StashKey[RunFolder]()
 
 
@@ -40,21 +41,34 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=[],
         help=f"a kernel of guests/kernels/; may be given again (default {DEFAULT_KERNEL})",
     )
-    group.addoption("--machine", default="two-nodes", help="a machine of qemu/")
+    group.addoption("--machine", default=DEFAULT_MACHINE, help="a machine of qemu/")
     group.addoption("--ssh", default="", metavar="USER@HOST[:PORT]", help="a booted machine")
     group.addoption("--ssh-key", type=Path, help="private key for --ssh")
     group.addoption("--ssh-known-hosts", type=Path, help="known_hosts file for --ssh")
-    group.addoption("--trial-time", type=int, help="seconds; default: each case's own")
+    group.addoption("--trial-time", type=positive, help="seconds; default: each case's own")
     group.addoption("--accel", choices=("auto", "kvm", "tcg"), default="")
     group.addoption("--results", type=Path, default=RESULTS, help="where the run's folder goes")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """What was mistyped is told before anything is collected; later it comes as a traceback."""
+    option = config.option
+    if option.ssh and option.kernel:
+        raise pytest.UsageError("--ssh and --kernel exclude each other")
+    try:
+        if option.ssh:
+            parse_target(option.ssh)
+        for name in option.kernel:
+            load_kernel(name)
+        load_machine(option.machine)
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "trial" not in metafunc.fixturenames:
         return
     config = metafunc.config
-    if config.option.ssh and config.option.kernel:
-        raise pytest.UsageError("--ssh and --kernel exclude each other")
     names = [config.option.ssh] if config.option.ssh else config.option.kernel or [DEFAULT_KERNEL]
     metafunc.parametrize("harness_target", names, indirect=True, scope="session")
 
@@ -72,8 +86,9 @@ def harness_target(request: pytest.FixtureRequest) -> Callable[[TestCase], Trial
         plan = Series((spec,), machine, (), seconds=option.trial_time, accel=option.accel)
         kernel = build(spec, progress=progress)
         return functools.partial(_on_guest, request.config, progress, plan, kernel)
-    except UsageError as error:
-        raise pytest.UsageError(str(error)) from None
+    except HarnessError as error:
+        fault = str(error)
+    pytest.fail(fault, pytrace=False)
 
 
 @pytest.fixture
@@ -84,11 +99,15 @@ def trial(
     """Runs a test case in a fresh guest and turns the verdict into pytest's own outcome."""
 
     def judge(case: TestCase) -> None:
+        fault = ""
         try:
             result = harness_target(case)
-        except HarnessError as error:
+        except (HarnessError, OSError) as error:
+            fault = str(error)  # failing here would print the one exception behind the other
+        if fault:
             record_property("verdict", Outcome.ERROR.value)
-            pytest.fail(f"ERROR: {error}", pytrace=False)
+            record_property("reason", fault)
+            pytest.fail(f"ERROR: {fault}", pytrace=False)
         verdict = result.verdict
         record_property("verdict", verdict.outcome.value)
         record_property("reason", verdict.reason)
@@ -111,9 +130,13 @@ class _Terminal(PlainProgress):
     def __init__(self, config: pytest.Config) -> None:
         super().__init__()
         self._reporter = config.pluginmanager.getplugin("terminalreporter")
+        self._capture = config.pluginmanager.getplugin("capturemanager")
 
     def say(self, text: str) -> None:
-        if self._reporter:
+        if not self._reporter:
+            return
+        capture = self._capture
+        with capture.global_and_fixture_disabled() if capture else contextlib.nullcontext():
             self._reporter.ensure_newline()
             self._reporter.write_line(text)
 
@@ -130,7 +153,6 @@ def _on_guest(
         machine=plan.machine,
         accel=plan.accel,
     )
-    check_room(folder.path)
     result = perform(trial, folder.trial_folder(f"{case.name}--{kernel.name}"), progress)
     folder.add(result, repeat(plan, plan.kernels[0], case))
     return result

@@ -16,6 +16,7 @@ ANON_FORK_MIGRATE = TestCase(
     exercised=(
         AtLeast("moved", 20),
         AtLeast("forked", 20),
+        # Huge pages on 5.10; base pages on 6.1 and later, where one move already counts 512.
         AtLeast("pgmigrate_success", 20, Source.VMSTAT),
     ),
     # Without KASAN the walk over freed memory goes on, nearly always, as if nothing had been.

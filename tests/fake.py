@@ -50,10 +50,12 @@ GOOD_OUT = b"@ count moved 100\n@ count forked 100\n@ end\n"
 class Script:
     """``said`` is what the reproducer's run adds to the console; ``status`` None: it never ends.
 
-    ``dies`` is a life event that comes during the run, ``late`` console text that comes after
-    the reproducer's end, ``last`` what comes with the last snapshot; ``deaf`` makes markers vanish.
+    ``early`` comes while the facts are asked for; ``dies`` is a life event that comes during
+    the run, ``late`` console text that comes after the reproducer's end, ``last`` what comes
+    with the last snapshot; ``deaf`` makes markers vanish.
     """
 
+    early: bytes = b""
     said: bytes = b""
     out: bytes = GOOD_OUT
     err: bytes = b""
@@ -80,7 +82,7 @@ class FakeGuest:
         self.started: list[str] = []
         self.ended = False
         self.boot_end = len(script.boot)
-        self.command = ("qemu-system-x86_64", "-fake")
+        self.command: tuple[str, ...] = ("qemu-system-x86_64", "-fake")
         self._snapshots = list(script.snapshots)
 
     def console(self, offset: int = 0) -> bytes:
@@ -97,13 +99,15 @@ class FakeGuest:
             raise GuestLost("the guest is dead")
         out = ""
         if command == facts.COMMAND:
+            self.text += self.script.early
             out = self.script.facts
         elif command == snapshot.COMMAND:
             self.text += self.script.last if len(self._snapshots) == 1 else b""
             out = self._snapshots.pop(0) if len(self._snapshots) > 1 else self._snapshots[0]
         elif "/dev/kmsg" in command and not self.script.deaf:
             words = command.split("'")[1]
-            self.text += f"[    9.000000][  T100] {words}\n".encode()
+            stamp = "[    9.000000][  T100] " if b"] " in self.script.boot else ""
+            self.text += f"{stamp}{words}\n".encode()
         return Completed(0, out.encode(), b"")
 
     def start(self, command: str) -> Running:

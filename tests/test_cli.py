@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from harness.paths import PROJECT
 
 
 def harness(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
@@ -92,3 +95,99 @@ def test_dry_run_prints_lines_to_paste() -> None:
     assert done.returncode == 0, done.stderr
     for word in ("make", "bzImage", "gcc", "qemu-system-x86_64", "-numa"):
         assert word in done.stdout
+
+
+@pytest.mark.parametrize("words", [["kernels"], ["run", "-n", "-k", "stock"]])
+def test_reader_that_went_away_is_no_verdict(words: list[str]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "harness.cli", *words],
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=120,
+        )
+    finally:
+        os.close(writer)
+    assert done.returncode == 3
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["--kernel", "v5.10-debgu"], "no kernel 'v5.10-debgu'"),
+        (["--machine", "three"], "no machine 'three'"),
+        (["--kernel", "stock", "--ssh", "a@b"], "exclude each other"),
+        (["--ssh", "a@b:c:d"], "expected user@host"),
+        (["--trial-time", "-3"], "whole number"),
+    ],
+)
+def test_pytest_refuses_what_was_mistyped(words: list[str], complaint: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "testcases/", *words],
+        capture_output=True,
+        text=True,
+        cwd=PROJECT,
+        timeout=120,
+    )
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert complaint in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_pytest_tells_a_machine_that_does_not_answer_in_one_message(tmp_path: Path) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and does not listen
+        target = f"root@127.0.0.1:{nobody.getsockname()[1]}"
+        words = [sys.executable, "-m", "pytest", "testcases/", "--ssh", target]
+        done = subprocess.run(
+            [*words, "--results", str(tmp_path)],
+            capture_output=True,
+            text=True,
+            cwd=PROJECT,
+            timeout=120,
+        )
+    assert done.returncode == pytest.ExitCode.TESTS_FAILED
+    assert f"ERROR: {target}: no SSH connection" in done.stdout
+    assert "During handling" not in done.stdout
+    # Progress goes past the capturing.
+    assert "Captured stdout" not in done.stdout
+
+
+def test_what_only_saves_time_is_not_worth_asking_for_root(tmp_path: Path) -> None:
+    """The set-up installs what doctor.py --packages names."""
+    for folder in map(Path, os.environ["PATH"].split(os.pathsep)):
+        for program in folder.iterdir() if folder.is_dir() else ():
+            link = tmp_path / program.name
+            if program.name != "ccache" and not link.is_symlink():
+                link.symlink_to(program)
+    done = subprocess.run(
+        [sys.executable, "harness/doctor.py", "--packages"],
+        capture_output=True,
+        text=True,
+        cwd=PROJECT,
+        env=dict(os.environ, PATH=str(tmp_path)),
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (0, "\n")
+
+
+def test_no_home_directory() -> None:
+    """A container's user that /etc/passwd does not know."""
+    code = (
+        "import pathlib, sys\n"
+        "def home(): raise RuntimeError('Could not determine home directory.')\n"
+        "pathlib.Path.home = home\n"
+        "from harness.cli import main\n"
+        "sys.exit(main(['build', '-n', 'stock']))\n"
+    )
+    env = {k: v for k, v in os.environ.items() if k != "HUGETLB_HARNESS_CACHE"}
+    env["XDG_CACHE_HOME"] = ""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=env, timeout=60
+    )
+    assert done.returncode == 3, done.stderr
+    assert "HUGETLB_HARNESS_CACHE" in done.stderr

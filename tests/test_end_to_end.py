@@ -242,7 +242,7 @@ def test_full_disk_is_told_before_anything_runs(tmp_path: Path) -> None:
     try:
         done = cli("run", "-k", "stock", "--time", "3", "--results", str(small))
         assert done.returncode == 3
-        assert "MiB free" in done.stderr
+        assert "MiB of disk are free" in done.stderr
         assert "Traceback" not in done.stderr
     finally:
         subprocess.run(["umount", str(small)], check=True)

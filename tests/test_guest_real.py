@@ -114,6 +114,16 @@ def test_a_command_that_leaves_its_output_open_ends(guest: QemuGuest) -> None:
     assert guest.run("sleep 60 & echo done", timeout=30).out == b"done\n"
 
 
+def test_a_command_that_prints_without_end_is_cut_off(
+    guest: QemuGuest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.guest.ssh.MAX_STREAM", 100_000)
+    done = guest.run("head -c 300000 /dev/zero; echo end >&2")
+    assert done.status == 0
+    assert done.out == bytes(100_000) + b"\n[cut off by the harness]\n"
+    assert done.err == b"end\n"
+
+
 def test_a_command_without_end_is_given_up(guest: QemuGuest) -> None:
     with pytest.raises(GuestLost, match=r"no end within 0\.5 s"):
         guest.run("sleep 300", timeout=0.5)

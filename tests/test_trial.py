@@ -14,7 +14,7 @@ from harness.trial.evidence import Evidence
 from harness.trial.judge import judge
 from harness.trial.run import Settings, run
 from harness.trial.verdict import Outcome, Verdict
-from tests.fake import FACTS, GOOD_OUT, FakeGuest, Script, counters
+from tests.fake import FACTS, GOOD_OUT, POOL, FakeGuest, Script, counters
 
 KASAN = (
     b"[   12.000000][  T101] =================================================="
@@ -84,6 +84,31 @@ def test_splat_at_boot_is_the_boots_own_but_disarms(case: TestCase) -> None:
     assert "KASAN was off before the run" in verdict.reason
 
 
+WARN = (
+    b"[    8.000000][    T1] ------------[ cut here ]------------\n"
+    b"[    8.000001][    T1] WARNING: CPU: 0 PID: 1 at mm/hugetlb.c:100 hugetlb_init+0x10/0x20\n"
+    b"[    8.000002][    T1] Call Trace:\n"
+    b"[    8.000003][    T1]  hugetlb_init+0x10/0x20\n"
+    b"[    8.000004][    T1] ---[ end trace 0123456789abcdef ]---\n"
+)
+
+
+def test_splat_before_the_first_marker_is_the_boots_own(case: TestCase) -> None:
+    verdict, seen = trial(case, Script(early=WARN))
+    assert [splat.family for splat in seen.boot_splats] == ["WARNING"]
+    assert not seen.splats
+    assert verdict.outcome is Outcome.PASS
+
+
+def test_kernel_that_prints_no_time_is_heard(case: TestCase) -> None:
+    """Without CONFIG_PRINTK_TIME nothing tells kernel text from user space."""
+    bare = b"".join(line.split(b"] ", 1)[-1] for line in KASAN.splitlines(keepends=True))
+    assert b"[   12" not in bare
+    verdict, seen = trial(case, Script(boot=b"Linux version 5.10.218\n", said=bare))
+    assert verdict.outcome is Outcome.FAIL
+    assert seen.splats[0].family == "KASAN"
+
+
 def test_late_splat_belongs_to_the_trial(case: TestCase) -> None:
     verdict, _ = trial(case, Script(late=KASAN))
     assert verdict.outcome is Outcome.FAIL
@@ -112,6 +137,13 @@ def test_lockdep_that_went_off_is_no_pass(case: TestCase) -> None:
     verdict, _ = trial(case, Script(snapshots=[counters(), after]))
     assert verdict.outcome is Outcome.INCONCLUSIVE
     assert "LOCKDEP went off during the run" in verdict.reason
+
+
+def test_lockdep_that_was_switched_off_is_no_pass(case: TestCase) -> None:
+    off = counters(migrated=200) + "/proc/sys/kernel/prove_locking:0\n"
+    verdict, _ = trial(case, Script(snapshots=[counters(), off]))
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert "prove_locking" in verdict.reason
 
 
 def test_kernel_without_detector_is_no_pass(case: TestCase) -> None:
@@ -143,6 +175,52 @@ def test_taint_tells_of_a_report_that_nobody_read(case: TestCase) -> None:
 def test_taint_of_the_boot_is_not_the_trials(case: TestCase) -> None:
     shots = [counters(migrated=n).replace("tainted:0", "tainted:512") for n in (0, 200)]
     assert trial(case, Script(snapshots=shots))[0].outcome is Outcome.PASS
+
+
+def test_taint_is_seen_though_the_reproducer_was_ended_from_outside(case: TestCase) -> None:
+    foreign = dataclasses.replace(case, foreign=True, exercised=(), detectors=())
+    after = counters().replace("tainted:0", "tainted:512")
+    verdict, seen = trial(foreign, Script(status=None, snapshots=[counters(), after]))
+    assert seen.overdue
+    assert verdict.outcome is Outcome.FAIL
+
+
+def test_kasan_that_reported_long_ago_is_not_armed(case: TestCase) -> None:
+    """Its report may have left the ring buffer of a machine that was booted already."""
+    shots = [counters(migrated=n).replace("tainted:0", "tainted:32") for n in (0, 200)]
+    verdict, _ = trial(case, Script(snapshots=shots))
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert "KASAN was off before the run" in verdict.reason
+
+
+@pytest.mark.parametrize(("ignore", "outcome"), [("Y", "PASS"), ("N", "INCONCLUSIVE")])
+def test_console_that_swallows_reports_is_no_pass(
+    case: TestCase, ignore: str, outcome: str
+) -> None:
+    said = f"printk:4\t4\t1\t7\n/sys/module/printk/parameters/ignore_loglevel:{ignore}"
+    shots = [counters(migrated=n).replace("printk:8\t4\t1\t7", said) for n in (0, 200)]
+    verdict, _ = trial(case, Script(snapshots=shots))
+    assert verdict.outcome.value == outcome
+
+
+def test_loglevel_does_not_matter_where_kmsg_is_read(case: TestCase) -> None:
+    shots = [counters(migrated=n).replace("printk:8", "printk:4") for n in (0, 200)]
+    guest = FakeGuest(Script(snapshots=shots))
+    guest.command = ()  # not booted by the harness
+    assert judge(case, run(guest, case, b"", Settings(1))).outcome is Outcome.PASS
+
+
+def test_foreign_reproducer_may_keep_its_pages(case: TestCase) -> None:
+    foreign = dataclasses.replace(case, foreign=True, exercised=(), detectors=())
+    verdict, _ = trial(foreign, Script(snapshots=[counters(), counters(free=15)]))
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert "free_hugepages" in verdict.reason
+
+
+def test_exit_of_minus_one_is_no_signal(case: TestCase) -> None:
+    verdict, _ = trial(case, Script(status=255))
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert "exit status 255" in verdict.reason
 
 
 def test_leaked_reservation_fails(case: TestCase) -> None:
@@ -225,6 +303,9 @@ def test_foreign_reproducer_can_fail_but_never_pass(case: TestCase) -> None:
     foreign = dataclasses.replace(case, foreign=True, exercised=(), detectors=())
     assert trial(foreign, Script(out=b"hello\n"))[0].outcome is Outcome.INCONCLUSIVE
     assert trial(foreign, Script(out=b"hello\n", said=KASAN))[0].outcome is Outcome.FAIL
+    crashed, _ = trial(foreign, Script(out=b"", status=128 + 11))
+    assert crashed.outcome is Outcome.INCONCLUSIVE
+    assert "SIGSEGV" in crashed.reason
 
 
 def test_foreign_reproducer_gets_no_time_argument(case: TestCase) -> None:
@@ -253,3 +334,20 @@ def test_snapshot_reads_what_two_nodes_print() -> None:
     assert seen.vmstat == {"pgmigrate_success": 7}
     assert seen.debug_locks is False
     assert seen.console_loglevel == 8
+
+
+def test_snapshot_of_a_kernel_that_prints_rubbish_has_holes_and_no_error() -> None:
+    seen = snapshot.parse(
+        "/proc/meminfo:HugePages_Free:\n/proc/meminfo:HugePages_Rsvd: x\n"
+        "/proc/lockdep_stats: debug_locks:\n/proc/sys/kernel/tainted:\u00b2\n"
+        "/proc/sys/kernel/printk:\x00\n/proc/sys/kernel/hung_task_warnings:\n"
+        "/proc/vmstat:pgmigrate_success \u00b2\n" + POOL.format(0, "nr", "9" * 5000)
+    )
+    assert not seen.pools and not seen.meminfo and not seen.vmstat
+    assert seen.debug_locks is False
+
+
+def test_results_do_not_reach_the_terminal_as_commands() -> None:
+    parsed = results.parse(b"@ fail data \x1b]0;owned\x07 lost\n@ count a " + b"9" * 5000 + b"\n")
+    assert parsed.failures == (("data", "\\x1b]0;owned\\x07 lost"),)
+    assert parsed.rubbish == 1

@@ -17,8 +17,8 @@ from harness.spec.kernel import KernelSpec
 from harness.trial.compile import FLAGS, LIBRARY
 
 RUN = Path("$RUN")
-"""Stands for the trial's folder, which a dry run does not make; its initrd ends with the boot,
-for it holds the guest's host key."""
+"""Stands for the trial's folder, which a dry run does not make.  The initrd ends with the boot, for
+it holds the guest's host key, and the client's key is never written; "harness boot" keeps one."""
 
 
 def describe(series: Series) -> Iterator[str]:
@@ -52,7 +52,7 @@ def _qemu(series: Series, spec: KernelSpec) -> str:
         machine=series.machine,
         accel=choose(Progress(), series.accel),
         console=RUN / "console.log",
-        pulse=RUN / "pulse",
+        pulse=RUN / "pulse.log",
         qmp=3,
         append=series.append,
     )

@@ -16,11 +16,12 @@ from harness.kernel.built import BuiltKernel
 from harness.progress import Progress
 from harness.record.folder import RESULTS, RunFolder
 from harness.spec.case import TestCase
-from harness.spec.kernel import KernelSpec, load_kernel
-from harness.spec.machine import MachineSpec, load_machine
+from harness.spec.cases import load_cases
+from harness.spec.kernel import KERNELS, KernelSpec, load_kernel
+from harness.spec.machine import MACHINES, MachineSpec, load_machine
 from harness.trial.compile import compile_reproducer
 from harness.trial.evidence import Evidence
-from harness.trial.trial import Trial, TrialResult, check_room, perform
+from harness.trial.trial import Trial, TrialResult, perform
 from harness.trial.verdict import Outcome, Reason, Verdict
 
 
@@ -28,7 +29,8 @@ from harness.trial.verdict import Outcome, Reason, Verdict
 class Series:
     """What to run.  ``seconds`` None: each case's own time; ``runs`` is the number of fresh guests
     for each case on each kernel, 0 for no limit; ``until_splat`` ends a case on a kernel at its
-    first FAIL; ``budget`` are the seconds in all after which no new guest is started.
+    first FAIL; ``budget`` are the seconds for each case on each kernel after which no new guest
+    is started.
     """
 
     kernels: tuple[KernelSpec, ...]
@@ -78,16 +80,16 @@ def run_series(
                 raise
             progress.say(f"{spec.name}: {error}")
             for case in plan.cases:
-                result = _not_built(case, binaries[case.name], spec, error, folder)
+                result = _not_built(plan, case, binaries[case.name], spec, error, folder)
                 done.append(result)
                 on_result(result)
             continue
         for case in plan.cases:
             trial = _trial(plan, case, kernel, binaries[case.name])
             for result in _repeated(plan, trial, folder, progress):
-                folder.add(result, repeat(plan, spec, case))
                 done.append(result)
-                on_result(result)
+                on_result(result)  # first: on a full disk the verdict is told, if not kept
+                folder.add(result, repeat(plan, spec, case))
     return folder.path, done
 
 
@@ -111,7 +113,6 @@ def _repeated(
     title = f"{trial.case.name}--{trial.kernel.name}"
     end = math.inf if plan.budget is None else time.monotonic() + plan.budget
     for _ in range(plan.runs) if plan.runs else itertools.count():
-        check_room(folder.path)
         result = perform(trial, folder.trial_folder(title), progress)
         yield result
         failed = result.verdict.outcome is Outcome.FAIL
@@ -122,36 +123,52 @@ def _repeated(
 
 
 def _not_built(
-    case: TestCase, binary: Path, spec: KernelSpec, error: HarnessError, folder: RunFolder
+    plan: Series,
+    case: TestCase,
+    binary: Path,
+    spec: KernelSpec,
+    error: HarnessError,
+    folder: RunFolder,
 ) -> TrialResult:
     kind = "compile" if isinstance(error, CompileError) else "build"
-    trial = Trial(case, binary, case.seconds, remote=spec.name)
+    seconds = plan.seconds or case.seconds
+    trial = Trial(case, binary, seconds, machine=plan.machine, remote=spec.name)
     verdict = Verdict(Outcome.ERROR, (Reason(kind, error.what),))
     path = folder.trial_folder(f"{case.name}--{spec.name}")
     path.mkdir(mode=0o700)
-    result = TrialResult(trial, verdict, Evidence(harness_fault=error.what), path, 0.0)
-    folder.add(result, ["harness", "build", spec.name])
+    result = TrialResult(trial, verdict, Evidence(harness_fault=error.what), path, time.time())
+    folder.add(result, ["harness", "build", _by_name(KERNELS, spec.name, spec.file)])
     return result
 
 
 def repeat(plan: Series, spec: KernelSpec, case: TestCase) -> list[str]:
     """The command that repeats one trial of ``plan``."""
-    verb = ["reproduce", str(case.reproducer)] if case.foreign else ["run", case.name]
-    name = str(spec.file) if spec.file.parent.name != "kernels" else spec.name
+    # A declared case with arguments of its own was run by "reproduce" as well.
+    own = case.foreign or case not in load_cases()
+    words = ["--", *case.args] if own and case.args else []
     return [
         "harness",
-        *verb,
-        *("--kernel", name),
-        *("--machine", plan.machine.name),
+        *(["reproduce", str(case.reproducer)] if own else ["run", case.name]),
+        *("--kernel", _by_name(KERNELS, spec.name, spec.file)),
+        *("--machine", _by_name(MACHINES, plan.machine.name, plan.machine.file)),
         *("--time", str(plan.seconds or case.seconds)),
-        *(word for text in plan.append for word in ("--append", text)),
+        *(("--accel", plan.accel) if plan.accel else ()),
+        # With "=", for a value that begins with a dash would be taken for an option.
+        *(f"--append={text}" for text in plan.append),
+        *words,
     ]
+
+
+def _by_name(folder: Path, name: str, file: Path) -> str:
+    """What names a declaration from anywhere: its name where it is one of ours, else its path."""
+    file = file.absolute()
+    return name if file == folder / f"{name}.yaml" else str(file)
 
 
 def expected(result: TrialResult, carries: Sequence[str]) -> bool:
     """Whether the verdict is the declared one: FAIL where the kernel carries a bug that the case
-    is known to catch; elsewhere anything but FAIL and ERROR, for a kernel without detectors can
-    do no better than INCONCLUSIVE.
+    is known to catch, PASS elsewhere; a distribution's image has no detectors, and can do no
+    better than INCONCLUSIVE.
     """
     outcome = result.verdict.outcome
     if set(carries) & set(result.trial.case.catches):

@@ -25,7 +25,7 @@ def add(verbs: Any) -> None:
     shell = verbs.add_parser("shell", help="a shell, or one command, in a guest that is running")
     shell.add_argument("-g", "--guest", default="", help="which one; default: the newest")
     shell.add_argument("command", nargs="*", help="a command (after --); default: a shell")
-    shell.set_defaults(main=run_shell)
+    shell.set_defaults(main=run_shell, behind=[])
     halting = verbs.add_parser("halt", help="end guests that were left running")
     halting.add_argument("guest", nargs="*", help="which; default: the newest")
     halting.add_argument("--all", action="store_true", help="all of them")
@@ -72,7 +72,7 @@ def run_shell(args: argparse.Namespace) -> int:
     if not shutil.which("ssh"):
         raise EnvironmentFault("ssh is needed for this", hint="harness doctor")
     kept = find(args.guest)
-    command = args.command  # joined by ssh, as ssh itself does
+    command = [*args.command, *args.behind]  # joined by ssh, as ssh itself does
     return subprocess.call([*_ssh(kept), *command], env=dict(os.environ, LC_ALL="C"))
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from harness.commands.options import positive
-from harness.kernel.build import build, plan
+from harness.kernel.build import build, find, plan
 from harness.progress import default_progress
 from harness.spec.kernel import KernelSpec, kernel_names, load_kernel
 
@@ -27,13 +27,24 @@ def add(verbs: Any) -> None:
 
 def kernels(args: argparse.Namespace) -> int:
     drawn = Table(pad_edge=False)
-    for title in ("kernel", "about", "patches", "carries"):
-        drawn.add_column(title, overflow="fold")
+    drawn.add_column("kernel", no_wrap=True)
+    drawn.add_column("built", overflow="fold")
+    drawn.add_column("about", ratio=1)
     for name in kernel_names():
         spec = load_kernel(name)
-        drawn.add_row(name, spec.about, str(len(spec.patches)), ", ".join(spec.carries))
+        built = find(spec)
+        drawn.add_row(name, built.release if built else "not yet", _about(spec))
     Console().print(drawn)
     return 0
+
+
+def _about(spec: KernelSpec) -> str:
+    parts = [spec.about]
+    if spec.patches:
+        parts.append(f"{len(spec.patches)} patch{'es' if len(spec.patches) > 1 else ''}")
+    if spec.carries:
+        parts.append("carries " + ", ".join(spec.carries))
+    return "; ".join(parts)
 
 
 def build_kernels(args: argparse.Namespace) -> int:

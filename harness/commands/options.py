@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 
 DEFAULT_KERNEL = "v5.10-debug"
 DEFAULT_MACHINE = "two-nodes"
@@ -22,8 +23,10 @@ def common(verb: argparse.ArgumentParser) -> None:
 
 
 def positive(text: str) -> int:
-    """An argparse type: a whole number of at least 1."""
-    value = int(text) if text.isascii() and text.isdigit() else 0
+    """An argparse type: a whole number of at least 1, and of nine digits at most."""
+    value = int(text) if re.fullmatch("[0-9]{1,9}", text) else 0
     if value < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
+        raise argparse.ArgumentTypeError(
+            f"expected a whole number from 1 to 999999999, got {text[:40]!r}"
+        )
     return value

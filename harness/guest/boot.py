@@ -255,7 +255,7 @@ def check_host(machine: MachineSpec, run_dir: Path) -> None:
     if free < DISK:
         raise EnvironmentFault(
             f"{run_dir}: {free >> 20} MiB of disk are free, a run needs {DISK >> 20} MiB",
-            hint="free some, or choose another results folder",
+            hint="free some, or choose another folder (--results)",
         )
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,6 +29,7 @@ from harness.progress import Progress
 from harness.spec.machine import MachineSpec, load_machine
 
 _END_DEADLINE = 15.0
+_CONSOLE_STAYS = 24 * 3600.0
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,9 @@ def find(name: str = "") -> Kept:
 
 def keep(kernel: BuiltKernel, machine: MachineSpec, accel: str, append: Sequence[str]) -> Kept:
     """Start a keeper and wait until its guest is ready.  Raises what its boot raised."""
-    folder = _folder() / f"{kernel.name}-{os.getpid()}"
+    _tidy()
+    # Not the process id: a container gives the same one again and again.
+    folder = _folder() / f"{kernel.name}-{secrets.token_hex(2)}"
     folder.mkdir(mode=0o700, parents=True)
     order = {
         "kernel": {k: str(v) if isinstance(v, Path) else v for k, v in asdict(kernel).items()},
@@ -100,8 +105,14 @@ def keep(kernel: BuiltKernel, machine: MachineSpec, accel: str, append: Sequence
         said = keeper.stdout.read()
     except KeyboardInterrupt:
         keeper.terminate()
-        keeper.wait(_END_DEADLINE)
+        try:
+            keeper.wait(_END_DEADLINE)
+        except subprocess.TimeoutExpired:
+            keeper.kill()  # its warden ends QEMU
+            keeper.wait()
         raise
+    finally:
+        keeper.stdout.close()
     if said.startswith(b"ready"):
         return find(folder.name)
     text = said.decode("utf-8", "replace").strip()
@@ -111,12 +122,14 @@ def keep(kernel: BuiltKernel, machine: MachineSpec, accel: str, append: Sequence
 
 def halt(kept: Kept) -> None:
     """End a guest and wait until it is gone."""
-    os.kill(kept.pid, signal.SIGTERM)
+    with contextlib.suppress(ProcessLookupError):  # its guest died just now
+        os.kill(kept.pid, signal.SIGTERM)
     deadline = time.monotonic() + _END_DEADLINE
     while kept.alive and time.monotonic() < deadline:
         time.sleep(0.02)
     if kept.alive:
-        os.kill(kept.pid, signal.SIGKILL)  # its warden ends QEMU
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(kept.pid, signal.SIGKILL)  # its warden ends QEMU
     _forget(Path(kept.key).parent)
 
 
@@ -134,10 +147,19 @@ def _since(pid: int) -> int:
 
 
 def _forget(folder: Path) -> None:
-    """Remove what is secret or stale; the console stays until the next boot of that name."""
+    """Remove what is secret or stale; the console stays for a day."""
     for name in ("guest.json", "ssh_key", "known_hosts"):
         with contextlib.suppress(OSError):
             (folder / name).unlink()
+
+
+def _tidy() -> None:
+    """Remove the folders of guests that ended more than a day ago: a console may be 60 MB."""
+    held = {kept.name for kept in running()}
+    for folder in _folder().glob("*/"):
+        with contextlib.suppress(OSError):
+            if folder.name not in held and folder.stat().st_mtime < time.time() - _CONSOLE_STAYS:
+                shutil.rmtree(folder)
 
 
 def _kernel(fields: dict[str, object]) -> BuiltKernel:
@@ -154,7 +176,8 @@ def _hold(folder: Path, order: dict[str, object]) -> int:
     assert isinstance(fields, dict)
     kernel, machine = _kernel(fields), load_machine(str(order["machine"]))
     stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    # Told to end while it boots, it ends at once, and takes back what the boot has begun.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     progress = Progress()
     words = order["append"]
     assert isinstance(words, list)
@@ -170,7 +193,11 @@ def _hold(folder: Path, order: dict[str, object]) -> int:
     except HarnessError as error:
         print(error, flush=True)
         return error.exit_code
+    except OSError as error:
+        print(error, flush=True)
+        return EnvironmentFault.exit_code
     with guest:
+        signal.signal(signal.SIGTERM, lambda *_: stop.set())
         key, known_hosts = guest.write_access(folder)
         me = os.getpid()
         kept = Kept(

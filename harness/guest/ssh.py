@@ -26,6 +26,8 @@ for _name in ("paramiko", "fabric", "invoke"):  # else what they log lands on st
 
 OPEN_DEADLINE = 30.0
 """Seconds for the guest to open a channel; a loaded emulated CPU takes one or two."""
+MAX_STREAM = 16 << 20
+"""Bytes kept of each stream of a command: a reproducer gone wild must not fill this host."""
 _CHUNK = 1 << 16
 _ERRORS = (paramiko.SSHException, OSError, EOFError)
 _WHY = 2.0
@@ -195,9 +197,9 @@ class Command:
     def _drain(self) -> None:
         with contextlib.suppress(*_ERRORS):
             while self._channel.recv_ready():
-                self._out += self._channel.recv(_CHUNK)
+                _keep(self._out, self._channel.recv(_CHUNK))
             while self._channel.recv_stderr_ready():
-                self._err += self._channel.recv_stderr(_CHUNK)
+                _keep(self._err, self._channel.recv_stderr(_CHUNK))
 
     def _ended(self) -> bool:
         if self._channel.closed:
@@ -211,6 +213,15 @@ class Command:
         """A channel that closes without a status: its shell itself was killed."""
         status = self._channel.exit_status
         return status if status >= 0 else 128 + 9
+
+
+def _keep(stream: bytearray, data: bytes) -> None:
+    """Append up to the limit; the first to go beyond it leaves a word behind."""
+    room = MAX_STREAM - len(stream)
+    if room >= 0:
+        stream += data[:room]
+        if len(data) > room:
+            stream += b"\n[cut off by the harness]\n"
 
 
 def open_link(

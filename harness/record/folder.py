@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import functools
+import importlib.metadata
 import json
 import os
 import platform
 import re
 import secrets
 import shlex
+import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from harness.errors import EnvironmentFault
 from harness.guest.qemu import pasteable
+from harness.kernel.built import BuiltKernel
 from harness.paths import PROJECT
 from harness.record.document import Json, run_document, trial_document
 from harness.splat.report import Splat
@@ -65,8 +69,17 @@ class RunFolder:
                 folder / "qemu.sh",
                 ("#!/bin/sh\n" + _shell(pasteable(result.command)) + "\n").encode(),
             )
+        self._keep_config(result.trial.kernel)
         self._trials.append(trial_document(result, folder.name, repeat))
         self._save()
+
+    def _keep_config(self, kernel: BuiltKernel | None) -> None:
+        """The final config, once a kernel: its content id alone does not outlive the cache."""
+        if kernel is None:
+            return
+        copy = self.path / f"config-{kernel.name}"
+        if not copy.exists() and kernel.config.is_file():
+            write(copy, kernel.config.read_bytes())
 
     def _save(self) -> None:
         document = run_document(self.name, self._started, self._command, _host(), self._trials)
@@ -107,10 +120,25 @@ def _shell(command: Sequence[str]) -> str:
     return text
 
 
+@functools.cache
 def _host() -> dict[str, str]:
+    """What a verdict may depend on beside the kernel: this host and its tools."""
     return {
         "kernel": platform.release(),
         "machine": platform.machine(),
         "python": platform.python_version(),
         "cpus": str(os.cpu_count()),
+        "harness": importlib.metadata.version("hugetlb-harness"),
+        "commit": _said(["git", "-C", str(PROJECT), "describe", "--always", "--dirty"]),
+        "qemu": _said(["qemu-system-x86_64", "--version"]),
+        "gcc": _said(["gcc", "--version"]),
     }
+
+
+def _said(argv: Sequence[str]) -> str:
+    """The first line that a tool says of itself; empty where it cannot be asked."""
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.partition("\n")[0]

@@ -44,7 +44,8 @@ def evidence_lines(result: TrialResult) -> list[str]:
     if seen.splats:
         first = seen.splats[0]
         lines.append(first.headline)
-        lines.append(f"in {first.function}")
+        if first.function:
+            lines.append(f"in {first.function}")
         if first.place:
             lines.append(f"at {first.place}")
         if seen.first_splat is not None:

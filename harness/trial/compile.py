@@ -34,7 +34,7 @@ def compile_reproducer(source: Path, *, foreign: bool = False, cache: Path | Non
     gcc = _tool("gcc", "gcc libc6-dev")
     own = (*FLAGS, *(("-w",) if foreign else WARNINGS))
     library = sorted(LIBRARY.glob("*.[ch]"))
-    digest = _digest(gcc, own, source, [*library, *source.parent.glob("*.h")])
+    digest = _digest(gcc, own, source, library)
     binary = (cache or cache_dir()) / "reproducers" / digest[:16] / source.stem
     if binary.is_file():
         return binary
@@ -53,10 +53,12 @@ def compile_reproducer(source: Path, *, foreign: bool = False, cache: Path | Non
     return binary
 
 
-def _digest(gcc: str, flags: tuple[str, ...], source: Path, others: list[Path]) -> str:
+def _digest(gcc: str, flags: tuple[str, ...], source: Path, library: list[Path]) -> str:
     version = _run([gcc, "--version"], source).splitlines()[:1]
     sha = hashlib.sha256(repr((flags, version, source.name)).encode())
-    for file in [source, *sorted(others)]:
+    # Preprocessed: whatever it includes, from wherever, is part of what is run.
+    sha.update(_run([gcc, *flags, "-E", str(source)], source).encode() + b"\0")
+    for file in library:
         sha.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
     return sha.hexdigest()
 

@@ -52,7 +52,7 @@ class Evidence:
 
     ``status`` is the reproducer's exit status, None where it did not come to its end by
     itself.  ``seconds`` is how long it ran; ``first_splat`` the seconds from its start to
-    the first splat on the console, None where there was none.  ``overdue`` tells that it
+    the first splat on the console, None where none began while it ran.  ``overdue`` tells that it
     was ended because it outlived its time.  ``markers`` tells whether both markers that
     were written to /dev/kmsg came out on the console: the console speaks, and what stands
     between them belongs to this trial.  ``harness_fault`` is what went wrong on our side.

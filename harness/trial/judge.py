@@ -26,6 +26,8 @@ TAINTS = {
 """Bits of /proc/sys/kernel/tainted that a report sets (Documentation/admin-guide/
 tainted-kernels.rst): where one is new, there was a report, whether it was read or not."""
 
+_LAST_SIGNAL = 64
+"""SIGRTMAX: a status beyond 192 is the reproducer's own, such as the 255 of exit(-1)."""
 _SIGNALS = {4: "SIGILL", 6: "SIGABRT", 7: "SIGBUS", 8: "SIGFPE", 9: "SIGKILL", 11: "SIGSEGV"}
 
 
@@ -58,20 +60,29 @@ def _failures(case: TestCase, seen: Evidence) -> Iterator[Reason]:
         )
     for oracle, text in seen.results.failures:
         yield Reason(oracle, text)
-    if seen.splats or seen.overdue or any(life.event.kernel for life in seen.life):
-        return  # the reproducer was ended from outside: its status and the counters say nothing
-    if seen.status is not None and seen.status > 128:
-        number = seen.status - 128
-        if number != 9 or not case.foreign:
-            name = _SIGNALS.get(number, f"signal {number}")
-            yield Reason("signal", f"the reproducer was ended by {name}")
-    for drift in seen.drift:
-        yield Reason("counters", str(drift))
-    if seen.before and seen.after:
+    if seen.before and seen.after and not splats:
         new = seen.after.tainted & ~seen.before.tainted
         for bit, meaning in TAINTS.items():
             if new >> bit & 1:
                 yield Reason("taint", f"a report tainted the kernel, but none was read: {meaning}")
+    if seen.splats or seen.overdue or any(life.event.kernel for life in seen.life):
+        return  # the reproducer was ended from outside: its status and the counters say nothing
+    if case.foreign:
+        return
+    yield from _signals(seen)
+    yield from _drifts(seen)
+
+
+def _signals(seen: Evidence) -> Iterator[Reason]:
+    number = (seen.status or 0) - 128
+    if 0 < number <= _LAST_SIGNAL:
+        name = _SIGNALS.get(number, f"signal {number}")
+        yield Reason("signal", f"the reproducer was ended by {name}")
+
+
+def _drifts(seen: Evidence) -> Iterator[Reason]:
+    for drift in seen.drift:
+        yield Reason("counters", str(drift))
 
 
 def _errors(case: TestCase, seen: Evidence) -> Iterator[Reason]:
@@ -127,6 +138,11 @@ def _doubts(case: TestCase, seen: Evidence) -> Iterator[Reason]:
                 "exercised", f"{count.counter} ({count.source}): {reached} of {count.least} needed"
             )
     if case.foreign:
+        # It never promised to live, as a fuzzer's program often does not, nor to give its pages
+        # back: it may leave files, or set the pools itself.
+        if not seen.overdue:
+            yield from _signals(seen)
+            yield from _drifts(seen)
         yield Reason(
             "exercised", "nothing says whether the path was taken: no counts with this reproducer"
         )

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 MAX_FAILURES = 50
 """A reproducer that finds lost data may say so a million times; the first ones tell all."""
+
+_COUNT = re.compile(r"[0-9]{1,20}")
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
+"""What a terminal would obey: failures are shown to a person."""
 
 
 @dataclass(frozen=True)
@@ -30,13 +35,15 @@ def parse(out: bytes) -> Results:
     counts: dict[str, int] = {}
     failures: list[tuple[str, str]] = []
     skip, ended, rubbish = "", False, 0
-    text = out.decode("utf-8", "backslashreplace")
-    for line in text[: text.rfind("\n") + 1].splitlines():
+    text = _CONTROL.sub(
+        lambda found: f"\\x{ord(found[0]):02x}", out.decode("utf-8", "backslashreplace")
+    )
+    for line in text[: text.rfind("\n") + 1].split("\n"):
         if not line.startswith("@ "):
             continue
         words = line[2:].split(" ", 2)
         match words:
-            case ["count", name, value] if value.isascii() and value.isdigit():
+            case ["count", name, value] if _COUNT.fullmatch(value):
                 counts[name] = int(value)
             case ["fail", oracle, what]:
                 if len(failures) < MAX_FAILURES:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import shlex
 import time
@@ -11,6 +12,7 @@ from dataclasses import dataclass, replace
 from harness.errors import GuestLost
 from harness.guest.seam import Guest, Running, wait_for
 from harness.spec.case import AtLeast, Source, TestCase
+from harness.splat.lines import STAMP
 from harness.splat.reader import Reader, read
 from harness.splat.report import Splat
 from harness.trial import facts as facts_
@@ -48,7 +50,6 @@ class Settings:
 
     seconds: int
     options: Mapping[str, str] | None = None
-    keep_going: bool = False
 
 
 def run(guest: Guest, case: TestCase, binary: bytes, settings: Settings) -> Evidence:
@@ -62,15 +63,12 @@ class _Run:
     def __init__(self, guest: Guest, case: TestCase, settings: Settings) -> None:
         self._guest, self._case, self._settings = guest, case, settings
         self._seen = Evidence()
-        # booted: a second "Linux version" is a reboot; base: offsets are those of the console.
-        self._reader = Reader(prefixed=True, booted=True, base=guest.boot_end)
         self._splats: list[Splat] = []
         self._nonce = secrets.token_hex(4)
-        self._read_to = guest.boot_end
+        self._begin_at(guest.boot_end)
 
     def all(self, binary: bytes) -> Evidence:
         try:
-            self._boot()
             if self._prepare():
                 self._reproduce(binary)
                 self._afterwards()
@@ -85,33 +83,40 @@ class _Run:
     def _note(self, **seen: object) -> None:
         self._seen = replace(self._seen, **seen)  # type: ignore[arg-type]
 
-    def _boot(self) -> None:
-        """Splats of the boot are the boot's own."""
-        end = self._guest.boot_end
-        self._note(boot_splats=tuple(read(self._guest.console(0)[:end])))
+    def _begin_at(self, offset: int) -> None:
+        """What stands on the console before ``offset`` is the boot's own, splats included."""
+        boot = self._guest.console(0)[:offset]
+        self._note(boot_splats=tuple(read(boot)))
+        # prefixed: without CONFIG_PRINTK_TIME every line would be taken for user space; booted:
+        # a second "Linux version" is a reboot; base: offsets are those of the console.
+        self._reader = Reader(prefixed=bool(STAMP.search(boot)), booted=True, base=offset)
+        self._read_to = offset
 
     def _prepare(self) -> bool:
-        """Facts, needs, the first snapshot, the first marker.  False when something is missing."""
+        """Facts, the first marker, the first snapshot, needs.  False when something is missing."""
         said = self._guest.run(facts_.COMMAND).out.decode("utf-8", "replace")
         facts = facts_.parse(said, self._settings.options)
+        begin = self._mark("begin")
+        if begin >= 0:
+            self._begin_at(begin)
         before = self._snapshot()
         missing = facts_.missing(self._case, facts, before)
-        self._note(facts=facts, before=before, missing=missing)
-        if missing:
-            return False
-        self._note(markers=(self._mark("begin"), False))
-        return True
+        self._note(facts=facts, before=before, missing=missing, markers=(begin >= 0, False))
+        return not missing
 
     def _snapshot(self) -> Snapshot:
         said = self._guest.run(snapshot_.COMMAND)
         return snapshot_.parse(said.out.decode("utf-8", "replace"))
 
-    def _mark(self, word: str) -> bool:
-        """Write a marker to /dev/kmsg; whether it came out on the console."""
+    def _mark(self, word: str) -> int:
+        """Write a marker to /dev/kmsg; the console offset behind it, -1 where it did not come."""
         text = f"harness: {word} {self._case.name} {self._nonce}"
+        marker = re.compile(re.escape(text.encode()) + rb"[^\n]*\n")
         start = self._guest.console_size()
         self._guest.run(f"echo {shlex.quote(text)} > /dev/kmsg")
-        return wait_for(lambda: text.encode() in self._guest.console(start), timeout=MARKER)
+        wait_for(lambda: marker.search(self._guest.console(start)) is not None, timeout=MARKER)
+        found = marker.search(self._guest.console(start))
+        return start + found.end() if found else -1
 
     def _reproduce(self, binary: bytes) -> None:
         path = f"{REMOTE_FOLDER}/{self._case.name}"
@@ -137,9 +142,8 @@ class _Run:
             self._read()
             if self._splat_begun and self._seen.first_splat is None:
                 self._note(first_splat=time.monotonic() - start)
-                if not self._settings.keep_going:
-                    self._drain(lambda: False)
-                    return
+                self._drain(lambda: False)
+                return
             done = running.poll()
             if done is not None:
                 self._note(status=done.status)
@@ -180,9 +184,9 @@ class _Run:
         wait_for(lambda: self._read() and self._splat_begun, LATE, interval=POLL)
         if self._guest.life() or (self._seen.overdue and not self._case.foreign):
             return
-        if self._splat_begun and not self._settings.keep_going:
+        if self._splat_begun:
             return  # the kernel is scrap: what it counts now proves nothing
-        self._note(markers=(self._seen.markers[0], self._mark("end")))
+        self._note(markers=(self._seen.markers[0], self._mark("end") >= 0))
         after = self._snapshot()
         deadline = time.monotonic() + SETTLE
         assert self._seen.before is not None
@@ -201,7 +205,9 @@ class _Run:
             return
         self._note(
             arming=arming(
-                self._case, seen.facts, seen.before, seen.after, seen.boot_splats, self._splats
+                *(self._case, seen.facts, seen.before, seen.after),
+                *(seen.boot_splats, self._splats),
+                filtered=bool(self._guest.command),
             ),
             exercised=tuple(self._exercised(count) for count in self._case.exercised),
         )

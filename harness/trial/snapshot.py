@@ -10,8 +10,10 @@ FILES = (
     "/proc/vmstat",
     "/proc/meminfo",
     "/proc/lockdep_stats",
+    "/proc/sys/kernel/prove_locking",
     "/proc/sys/kernel/tainted",
     "/proc/sys/kernel/printk",
+    "/sys/module/printk/parameters/ignore_loglevel",
     "/proc/sys/kernel/hung_task_warnings",
     "/sys/devices/system/node/node*/hugepages/hugepages-*/*_hugepages",
 )
@@ -19,7 +21,9 @@ FILES = (
 COMMAND = "grep -sH '' " + " ".join(FILES)
 """One process for all files: under TCG and KASAN each further fork and exec costs 20 ms."""
 
-_POOL = re.compile(r".*/node(\d+)/hugepages/hugepages-(\d+)kB/(nr|free|surplus)_hugepages\Z")
+_POOL = re.compile(
+    r".*/node(\d{1,4})/hugepages/hugepages-(\d{1,9})kB/(nr|free|surplus)_hugepages\Z"
+)
 _KEPT_VMSTAT = ("pgmigrate_", "htlb_", "compact_", "oom_kill", "pgfault", "numa_")
 _KEPT_MEMINFO = ("HugePages_", "Hugetlb", "MemFree", "MemAvailable")
 
@@ -30,15 +34,17 @@ class Snapshot:
 
     ``pools`` maps (node, page size in bytes, "nr" | "free" | "surplus") to pages;
     ``meminfo`` and ``vmstat`` keep what concerns huge pages and migration.
-    ``debug_locks`` is None where the kernel has no lockdep.
+    ``debug_locks`` and ``prove_locking`` are None where the kernel does not have them.
     """
 
     pools: Mapping[tuple[int, int, str], int]
     meminfo: Mapping[str, int]
     vmstat: Mapping[str, int]
     debug_locks: bool | None
+    prove_locking: bool | None
     tainted: int
     console_loglevel: int
+    ignore_loglevel: bool
     hung_task_warnings: int | None
 
 
@@ -48,28 +54,44 @@ def parse(text: str) -> Snapshot:
     meminfo: dict[str, int] = {}
     vmstat: dict[str, int] = {}
     debug_locks: bool | None = None
+    proving: bool | None = None
     warnings: int | None = None
-    tainted, loglevel = 0, 0
+    tainted, loglevel, ignored = 0, 0, False
     for line in text.splitlines():
         file, _, content = line.partition(":")
         match = _POOL.match(file)
-        if match and content.isdigit():
-            pools[int(match[1]), int(match[2]) << 10, match[3]] = int(content)
+        if match and (number := _number(content)) is not None:
+            pools[int(match[1]), int(match[2]) << 10, match[3]] = number
         elif file == "/proc/vmstat" and content.startswith(_KEPT_VMSTAT):
             name, _, value = content.partition(" ")
-            vmstat[name] = int(value) if value.isdigit() else 0
+            if (number := _number(value)) is not None:
+                vmstat[name] = number
         elif file == "/proc/meminfo" and content.startswith(_KEPT_MEMINFO):
             name, _, value = content.partition(":")
-            meminfo[name] = int(value.split()[0])
+            if (number := _number(value)) is not None:
+                meminfo[name] = number
         elif file == "/proc/lockdep_stats" and content.strip().startswith("debug_locks:"):
-            debug_locks = content.split()[-1] == "1"
-        elif file == "/proc/sys/kernel/tainted" and content.isdigit():
-            tainted = int(content)
-        elif file == "/proc/sys/kernel/printk" and content.split():
-            loglevel = int(content.split()[0])
+            debug_locks = _number(content.partition(":")[2]) == 1
+        elif file == "/proc/sys/kernel/prove_locking":
+            proving = _number(content) != 0
+        elif file == "/proc/sys/kernel/tainted":
+            tainted = _number(content) or 0
+        elif file == "/proc/sys/kernel/printk":
+            loglevel = _number(content) or 0
+        elif file == "/sys/module/printk/parameters/ignore_loglevel":
+            ignored = content == "Y"
         elif file == "/proc/sys/kernel/hung_task_warnings":
-            warnings = int(content)
-    return Snapshot(pools, meminfo, vmstat, debug_locks, tainted, loglevel, warnings)
+            warnings = _number(content)
+    return Snapshot(
+        *(pools, meminfo, vmstat, debug_locks, proving, tainted),
+        *(loglevel, ignored, warnings),
+    )
+
+
+def _number(text: str) -> int | None:
+    """The number that ``text`` begins with; a kernel whose memory is corrupted prints anything."""
+    match = re.match(r"\s*(-?[0-9]{1,20})(?!\S)", text)
+    return int(match[1]) if match else None
 
 
 @dataclass(frozen=True)

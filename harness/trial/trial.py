@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness.errors import BootError, EnvironmentFault
+from harness.errors import BootError, GuestLost
 from harness.guest.accel import choose
 from harness.guest.boot import boot
 from harness.guest.seam import Guest
@@ -81,7 +80,7 @@ def perform(trial: Trial, folder: Path, progress: Progress) -> TrialResult:
             progress=progress,
             append=trial.append,
         )
-    except BootError as error:
+    except (BootError, GuestLost) as error:
         console = folder / "console.log"
         splats = tuple(read(console.read_bytes())) if console.is_file() else ()
         reason = Reason("boot", _with_splat(str(error), [splat.title for splat in splats]))
@@ -145,13 +144,3 @@ def _with_places(evidence: Evidence, kernel: BuiltKernel) -> Evidence:
 
 def _with_splat(text: str, titles: list[str]) -> str:
     return f"{titles[0]} while booting: {text}" if titles else text
-
-
-def check_room(folder: Path, needed: int = 256 << 20) -> None:
-    """Refuse to begin when a console may not fit on the disk.  Raises EnvironmentFault."""
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise EnvironmentFault(
-            f"{folder}: {free >> 20} MiB free, {needed >> 20} MiB are needed for a run's console",
-            hint="free some space, or give another folder with --results",
-        )
