@@ -16,6 +16,7 @@ from typing import NoReturn, TypeVar
 import paramiko
 
 from harness import proc
+from harness.doctor import memory_available
 from harness.errors import BootError, EnvironmentFault
 from harness.guest import rootfs
 from harness.guest.accel import Accel
@@ -244,7 +245,7 @@ class _Boot:
 
 def check_host(machine: MachineSpec, run_dir: Path) -> None:
     """Raise EnvironmentFault, with the numbers, where memory or disk do not suffice."""
-    needed, available = machine.memory + OVERHEAD, _available_memory()
+    needed, available = machine.memory + OVERHEAD, memory_available()
     if available < needed:
         raise EnvironmentFault(
             f"machine {machine.name} needs {needed >> 20} MiB of memory (guest "
@@ -257,13 +258,6 @@ def check_host(machine: MachineSpec, run_dir: Path) -> None:
             f"{run_dir}: {free >> 20} MiB of disk are free, a run needs {DISK >> 20} MiB",
             hint="free some, or choose another folder (--results)",
         )
-
-
-def _available_memory() -> int:
-    for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) << 10
-    raise EnvironmentFault("/proc/meminfo has no MemAvailable")
 
 
 def _write_initrd(path: Path, root: Path, keys: BootKeys) -> None:

@@ -214,7 +214,8 @@ void repro_wait(void)
 		if (now() >= next) {
 			print_counts();
 			next += step;
-			step = step < 0.5 ? 2 * step : 1;	/* the first splat may come at once */
+			/* The first splat may come at once. */
+			step = step < 0.5 ? 2 * step : 1;
 		}
 	}
 	__atomic_store_n(&shared->stop, 1, __ATOMIC_RELAXED);
