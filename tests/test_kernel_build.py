@@ -254,6 +254,17 @@ def test_a_working_tree_is_built_as_it_is_and_left_untouched(tmp_path: Path) -> 
     assert compiled(changed) == {"mm/a.o"}
 
 
+def test_an_unpacked_release_is_a_working_tree_too(tmp_path: Path) -> None:
+    tree = make_tree(tmp_path / "linux")
+    (tree / ".gitignore").write_text("/*\n")  # as in Debian's linux-source-5.10
+    (tree / "mm/a.o").write_text("from a build in the tree")
+    (tree / ".config").write_text("CONFIG_OTHER=y\n")
+    built = run(tmp_path, make_spec(tmp_path, WorkingTree(tree)))
+    assert built.option("CONFIG_OTHER") == "n"
+    seen = next((tmp_path / "cache/work").glob("*/tree"))
+    assert (seen / "mm/a.c").exists() and not (seen / "mm/a.o").exists()
+
+
 def test_git_tag_is_remembered_and_branch_is_followed(tmp_path: Path) -> None:
     tree = make_tree(tmp_path / "linux")
     commit_all(tree)

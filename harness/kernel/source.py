@@ -140,6 +140,14 @@ def _git(
     return Resolved(key_of(source), tree, label, commit)
 
 
+_PRODUCTS = (
+    *("**/*.o", "**/*.a", "**/*.ko", "**/*.mod", "**/*.mod.c", "**/.*.cmd", "**/*.order"),
+    *(".config", ".config.old", "include/config/**", "include/generated/**"),
+    *("arch/*/include/generated/**", "vmlinux*", "System.map", "Module.symvers", ".tmp_*"),
+)
+"""What a build leaves in a tree: an out-of-tree build refuses a source that has it."""
+
+
 def _working_tree(source: WorkingTree, store: Store, cache: Path, progress: Progress) -> Resolved:
     """The tree as it is on disk.  Only read: the index that remembers it is in the cache."""
     if not source.path.is_dir():
@@ -149,15 +157,17 @@ def _working_tree(source: WorkingTree, store: Store, cache: Path, progress: Prog
     index = cache / "trees" / f"{key_of(source)}.index"
     index.parent.mkdir(parents=True, exist_ok=True)
     with progress.stage(f"looking at {source.path}"):
-        _add_tracked(source.path, store, index)
-        tree = store.import_folder(source.path, index, ignored=False)
+        if (source.path / ".git").exists():
+            _add_tracked(source.path, store, index)
+            tree = store.import_folder(source.path, index, ignored=False)
+        else:
+            # Debian's unpacked sources bring a .gitignore that names every file.
+            tree = store.import_folder(source.path, index, ignored=True, without=_PRODUCTS)
     return Resolved(key_of(source), tree, f"working tree {source.path}")
 
 
 def _add_tracked(folder: Path, store: Store, index: Path) -> None:
     """Take what the developer tracks in spite of .gitignore; a kernel has a few such files."""
-    if not (folder / ".git").exists():
-        return
     env = environment(
         GIT_DIR=str(folder / ".git"), GIT_WORK_TREE=str(folder), GIT_OPTIONAL_LOCKS="0"
     )

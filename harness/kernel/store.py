@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,10 +96,13 @@ class Store:
         commit = self.git("commit-tree", tree, "-m", key)
         self.git("update-ref", f"refs/sources/{key}", commit)
 
-    def import_folder(self, folder: Path, index: Path, *, ignored: bool) -> str:
+    def import_folder(
+        self, folder: Path, index: Path, *, ignored: bool, without: Sequence[str] = ()
+    ) -> str:
         """The tree id of all that is in ``folder``; ``index`` remembers what was read.
 
-        ``ignored`` takes files that .gitignore names too, as for an unpacked release.
+        ``ignored`` takes files that .gitignore names too, as for an unpacked release;
+        ``without`` are patterns of what is left out all the same.
         Writes nothing in ``folder``.
         """
         force = ["-f"] if ignored else []
@@ -107,7 +110,10 @@ class Store:
         settings = _SETTINGS if ignored else _SETTINGS | exclude
         index.with_name(index.name + ".lock").unlink(missing_ok=True)
         work(
-            [*git_argv(settings), "add", "-A", *force, "."],
+            [
+                *(*git_argv(settings), "add", "-A", *force, "--", "."),
+                *(f":(exclude,glob){pattern}" for pattern in without),
+            ],
             f"cannot read {folder}",
             env=self.env(index=index, tree=folder),
             cwd=folder,
