@@ -8,6 +8,7 @@ run would take for a bad revision.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -44,18 +45,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         top.error(f"nothing is expected behind --: {' '.join(words[at:])}")
     args.behind = words[at + 1 :]
     try:
-        return int(args.main(args))
+        status = int(args.main(args))
+        sys.stdout.flush()  # a reader that went away is found out here, not at the exit
     except HarnessError as error:
         return _complain(error)
     except KeyboardInterrupt:
         print("interrupted; what was recorded stays", file=sys.stderr)
         return INTERRUPTED
     except (BrokenPipeError, SystemExit):  # rich makes exit status 1 of it, which is a FAIL
-        sys.stderr.close()
+        # What is still buffered would raise again at the exit, and make a status of its own.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EnvironmentFault.exit_code
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         return _complain(EnvironmentFault(f"{where}{error.strerror or error}"))
+    return status
 
 
 def _complain(error: HarnessError) -> int:

@@ -97,7 +97,9 @@ def test_dry_run_prints_lines_to_paste() -> None:
         assert word in done.stdout
 
 
-@pytest.mark.parametrize("words", [["kernels"], ["run", "-n", "-k", "stock"]])
+@pytest.mark.parametrize(
+    "words", [["kernels"], ["run", "-n", "-k", "stock"], ["build", "-n", "stock"]]
+)
 def test_reader_that_went_away_is_no_verdict(words: list[str]) -> None:
     reader, writer = os.pipe()
     os.close(reader)
