@@ -59,9 +59,11 @@ def test_kill_reaches_grandchildren_in_sessions_of_their_own(tmp_path: Path) -> 
     assert not any(alive(pid) for pid in below)
 
 
+# A shell's background job ignores SIGINT, and so does all that it starts, these tests included.
 PARENT = """
-import sys, time
+import signal, time
 from harness import proc
+signal.signal(signal.SIGINT, signal.default_int_handler)
 child = proc.spawn(["sh", "-c", "sleep 60 & echo $! $$; setsid sleep 61 & echo $!; wait"])
 print("up", flush=True)
 time.sleep(60)
