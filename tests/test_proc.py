@@ -19,7 +19,7 @@ def alive(pid: int) -> bool:
     """A zombie counts as dead: nobody may be there to reap it."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # gone before, or in the middle of it
         return False
 
 
