@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import EnvironmentFault, UsageError
-from harness.kernel.tools import Done, capture, environment, require, work
+from harness.kernel.tools import Done, capture, environment, fresh, locked, require, work
+from harness.progress import Progress
 
 _SETTINGS = {
     "core.compression": "0",  # importing a kernel is bound by zlib otherwise: 60 s, not 18 s
@@ -50,9 +51,13 @@ class Store:
         """The cache's store, made when it is not there."""
         require("git")
         store = cls(cache / "sources.git")
-        if not (store.folder / "HEAD").is_file():
-            cache.mkdir(parents=True, exist_ok=True)
-            store.git("init", "--quiet", "--bare", "--initial-branch=none", str(store.folder))
+        if store.folder.exists():
+            return store
+        with locked(cache / "locks" / "store", Progress(), "the store"):
+            if not store.folder.exists():  # another harness may have been quicker
+                made = cls(fresh(cache / "sources.new"))
+                made.git("init", "--quiet", "--bare", "--initial-branch=none", str(made.folder))
+                made.folder.rename(store.folder)
         return store
 
     def env(self, *, index: Path | None = None, tree: Path | None = None) -> dict[str, str]:
