@@ -353,3 +353,22 @@ def test_a_qemu_that_crashes_before_the_guest_is_ready_is_started_again(
         assert guest.run("true").status == 0
     assert any("crashed by signal 11" in line for line in progress.said)
     assert b"Linux version" in (run_dir / "console.crash1.log").read_bytes()
+
+
+def test_a_boot_that_stands_still_is_tried_again_and_then_told(
+    debug_kernel: BuiltKernel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.guest.boot.STUCK", 0.3)  # acpi_init alone is silent for longer
+    run_dir = tmp_path / "run"
+    with pytest.raises(BootError, match=r"printed nothing for 0\.3 s"):
+        boot(
+            debug_kernel,
+            load_machine("two-nodes"),
+            run_dir=run_dir,
+            accel=Accel.TCG,
+            progress=Progress(),
+        )
+    for number in (1, 2):
+        assert (run_dir / f"console.stuck{number}.log").is_file()
+    assert "RIP=" in (run_dir / "stuck.txt").read_text()
+    assert not qemu_of(str(run_dir))

@@ -17,11 +17,11 @@ import paramiko
 
 from harness import proc
 from harness.doctor import memory_available
-from harness.errors import BootError, EnvironmentFault
+from harness.errors import BootError, EnvironmentFault, GuestLost
 from harness.guest import rootfs
 from harness.guest.accel import Accel
 from harness.guest.keys import ALGORITHM, BootKeys, make_keys
-from harness.guest.life import LifeLog
+from harness.guest.life import LifeLog, Quiet
 from harness.guest.monitor import Monitor, ending, size
 from harness.guest.qemu import Launch, command
 from harness.guest.seam import LifeEvent
@@ -35,6 +35,10 @@ OVERHEAD = 768 << 20
 """Bytes of host memory that QEMU takes beside the guest's: translated code most of all."""
 DISK = 256 << 20
 """Bytes that the run folder's disk must have free: a race that is lost prints 60 MB."""
+
+STUCK = 45.0
+"""Seconds without a byte on the console of an emulated guest that boots; at a load of eight
+for two CPUs whole boots took 10 to 33 s."""
 
 _FORWARD = re.compile(r"TCP\[HOST_FORWARD\]\s+\S+\s+\S+\s+(\d+)\s+\S+\s+22\b")
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[^\x20-\x7e\t]")
@@ -73,25 +77,31 @@ def boot(
                 attempt = _Boot(kernel, machine, run_dir, accel, keys, initrd, append)
                 try:
                     return attempt.run(stage, timeout)
-                except _QemuCrashed as crash:
+                except _EmulatorFailed as failed:
                     if number == _TRIES:
                         raise
-                    kept = run_dir / f"console.crash{number}.log"
+                    kept = run_dir / f"console.{failed.word}{number}.log"
                     (run_dir / "console.log").rename(kept)
-                    progress.say(f"QEMU itself crashed {crash.how} ({kept}): booting once more")
+                    progress.say(f"{failed.how} ({kept}): booting once more")
     finally:
         initrd.unlink(missing_ok=True)
     raise AssertionError("a boot ends or raises")
 
 
-class _QemuCrashed(BootError):
-    """QEMU ended by SIGSEGV or SIGABRT before the guest was ready.
+class _EmulatorFailed(BootError):
+    """A boot that failed in a way that QEMU's emulation fails in; no trial has begun.
 
-    Seen with QEMU 7.2, one boot in about eighty: while one CPU moves a PCI BAR, another one
-    writes to its APIC, and memory_region_dispatch_write() is called without a region.  It says
-    nothing about the kernel, and PCI is set up at boot alone, so booting again hides nothing.
+    ``word`` "crash": QEMU ended by SIGSEGV or SIGABRT before the guest was ready.  Seen with QEMU
+    7.2, twice in all: while one CPU moves a PCI BAR, another one writes to its APIC,
+    and memory_region_dispatch_write() is called without a region.
+
+    ``word`` "stuck": an emulated guest that printed nothing for STUCK seconds.  Seen with QEMU 7.2
+    and a distribution's 6.1, once in some hundred boots: nothing came behind "Switched to
+    clocksource acpi_pm".  A kernel that hangs at boot by itself does so each time, and that is
+    then told; each try leaves its console, and the last one the registers that it ended with.
     """
 
+    word = ""
     how = ""
 
 
@@ -142,7 +152,7 @@ class _Boot:
             monitor = Monitor(qemu, ours, self._console, self._pulse, self._life)
             undo.callback(monitor.close)
             undo.callback(self._life.close)
-            boot_end = self._await_ready(qemu, stage, deadline, timeout)
+            boot_end = self._await_ready(qemu, monitor, stage, deadline, timeout)
             ready = time.monotonic()
             stage.note("logging in")
             address = Address("127.0.0.1", self._port(monitor))
@@ -163,10 +173,13 @@ class _Boot:
             ready=ready,
         )
 
-    def _await_ready(self, qemu: proc.Child, stage: Stage, deadline: float, timeout: float) -> int:
+    def _await_ready(
+        self, qemu: proc.Child, monitor: Monitor, stage: Stage, deadline: float, timeout: float
+    ) -> int:
         """Console offset behind the marker's line."""
         marker = re.compile(rb"harness: ready %s\r?\n" % self._keys.nonce.encode())
         read, tail = 0, b""
+        quiet = Quiet()
         while True:
             with self._console.open("rb") as stream:
                 stream.seek(read)
@@ -180,6 +193,8 @@ class _Boot:
                 stage.note(_clean(tail).rstrip("\n").rpartition("\n")[2])
             if events := self._life.events():
                 self._fail_by(events[0].event, events[0].detail, qemu)
+            if quiet.look(read) > STUCK and self._accel is Accel.TCG:
+                self._fail_as_stuck(monitor)
             if time.monotonic() >= deadline:
                 self._fail(f"was not ready within {timeout:g} s")
             time.sleep(0.01)
@@ -215,12 +230,21 @@ class _Boot:
                 hint=f"its command line: {' '.join(qemu.argv)}",
             )
         if event is LifeEvent.QEMU_GONE and -qemu.wait(10) in (signal.SIGSEGV, signal.SIGABRT):
-            error = self._error(f"did not boot: QEMU crashed ({detail})", _QemuCrashed)
-            error.how = detail
+            error = self._error(f"did not boot: QEMU crashed ({detail})", _EmulatorFailed)
+            error.word, error.how = "crash", f"QEMU itself crashed {detail}"
             raise error
         if event is LifeEvent.PANICKED:
             self._let_panic_speak()
         self._fail(f"did not boot: {event.value} ({detail})")
+
+    def _fail_as_stuck(self, monitor: Monitor) -> NoReturn:
+        registers = self._console.with_name("stuck.txt")
+        with contextlib.suppress(GuestLost):
+            registers.write_text(monitor.human("info registers -a"), encoding="utf-8")
+        silent = f"printed nothing for {STUCK:g} s"
+        error = self._error(f"did not boot: it {silent} (registers: {registers})", _EmulatorFailed)
+        error.word, error.how = "stuck", f"the emulated guest {silent} while booting"
+        raise error
 
     def _let_panic_speak(self) -> None:
         """The event comes before the panic's last lines."""
