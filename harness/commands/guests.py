@@ -20,7 +20,7 @@ from harness.spec.machine import load_machine
 
 def add(verbs: Any) -> None:
     booting = verbs.add_parser("boot", help="leave a guest running, and say how to reach it")
-    common(booting)
+    common(booting, several=False)
     booting.set_defaults(main=boot)
     shell = verbs.add_parser("shell", help="a shell, or one command, in a guest that is running")
     shell.add_argument("-g", "--guest", default="", help="which one; default: the newest")

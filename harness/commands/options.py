@@ -10,10 +10,13 @@ DEFAULT_KERNEL = "v5.10-debug"
 DEFAULT_MACHINE = "two-nodes"
 
 
-def common(verb: argparse.ArgumentParser) -> None:
+def common(verb: argparse.ArgumentParser, *, several: bool = True) -> None:
     """Which kernel on which machine, and how."""
     verb.add_argument(
-        "-k", "--kernel", action="append", help=f"may be given again (default {DEFAULT_KERNEL})"
+        "-k",
+        "--kernel",
+        action="append",
+        help=("may be given again; " if several else "") + f"default {DEFAULT_KERNEL}",
     )
     verb.add_argument("-m", "--machine", default=DEFAULT_MACHINE, help=f"default {DEFAULT_MACHINE}")
     verb.add_argument("-j", "--jobs", type=positive, default=os.cpu_count() or 1, help="of make")
