@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from harness.splat.families import FAMILIES, MARKERS, head_of
 from harness.splat.reader import MAX_LINE, Reader, read
-from harness.splat.report import Splat
+from harness.splat.report import Slab, Splat
 from harness.splat.signature import signature
 from tests.splat_samples import BAR, SAMPLES, TRACE, Sample
 
@@ -106,8 +106,53 @@ def test_stacks_task_and_bytes_of_a_kasan_report() -> None:
     assert [frame.sure for frame in access[:3]] == [True, False, True]
     assert (access[2].offset, access[2].size) == (0x44, 0x120)
     assert splat.task == "shuffle/321"
+    assert (splat.cpu, splat.kernel, splat.taint, splat.stamp) == (1, "5.10.218", "", 12.001)
     assert splat.headline == "BUG: KASAN: use-after-free in guilty_function+0x44/0x120"
     assert text[splat.start : splat.end] == b"".join(lines[1:])
+
+
+def test_the_object_that_a_memory_report_is_about() -> None:
+    lines = list(SAMPLES["kasan uaf"].lines)
+    lines[-3:-3] = [
+        "The buggy address belongs to the object at ffff88800abcd000",
+        " which belongs to the cache made_up_cache of size 64",
+        "The buggy address is located 16 bytes inside of",
+        " 64-byte region [ffff88800abcd000, ffff88800abcd040)",
+    ]
+    (splat,) = read(b"".join(console(tuple(lines))))
+    assert splat.slab == Slab("made_up_cache", 64, 16, "inside")
+    assert str(splat.slab) == "made_up_cache of size 64, 16 bytes inside"
+
+
+@pytest.mark.parametrize(
+    ("line", "kernel", "taint"),
+    [
+        ("CPU: 3 PID: 9 Comm: a b Tainted: G    B D W         5.10.218+ #5", "5.10.218+", "BDW"),
+        ("CPU: 3 UID: 0 PID: 9 Comm: a b Tainted: P 6.12.0-rc1 #1 PREEMPT", "6.12.0-rc1", "P"),
+        ("CPU: 3 PID: 9 Comm: a b Not tainted 4.4.0 #2", "4.4.0", ""),
+    ],
+)
+def test_who_and_which_kernel(line: str, kernel: str, taint: str) -> None:
+    (splat,) = read(b"".join(console(("BUG: Bad page state in process a b", line, *TRACE[1:]))))
+    assert (splat.task, splat.cpu, splat.kernel, splat.taint) == ("a b/9", 3, kernel, taint)
+
+
+def test_the_drawing_of_a_deadlock() -> None:
+    drawn = (
+        " Possible unsafe locking scenario:",
+        "",
+        "       CPU0                    CPU1",
+        "       ----                    ----",
+        "  lock(&other->lock);",
+        "                               lock(&made_up->lock);",
+        "",
+        " *** DEADLOCK ***",
+    )
+    sample = SAMPLES["circular"]
+    at = sample.lines.index("stack backtrace:")
+    (splat,) = read(b"".join(console((*sample.lines[:at], *drawn, *sample.lines[at:]))))
+    assert splat.scenario.splitlines() == [line.rstrip() for line in drawn[:6]]
+    assert splat.kernel == "5.10.218"
 
 
 def test_held_locks_and_the_chain() -> None:
@@ -211,6 +256,7 @@ def test_the_panic_that_follows_a_warning_belongs_to_it() -> None:
     lines.insert(2, "Kernel panic - not syncing: panic_on_warn set ...")
     found = read(b"".join(console(tuple(lines))))
     assert [splat.title for splat in found] == [SAMPLES["warning"].title]
+    assert found[0].followed_by == ("Kernel panic - not syncing: panic_on_warn set ...",)
 
 
 @pytest.mark.parametrize("name", ["oom", "rss"])

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.splat.report import Splat
-from harness.splat.signature import signature
+from harness.splat.signature import race_key, signature
 from harness.trial.evidence import Evidence
 from harness.trial.snapshot import Snapshot
 from harness.trial.trial import Trial, TrialResult
@@ -131,6 +131,7 @@ def _splat(splat: Splat) -> Json:
         "function": splat.function,
         "place": splat.place,
         "signature": signature(splat),
+        "race_key": race_key(splat),
         "task": splat.task,
         "start": splat.start,
         "end": splat.end,

@@ -46,6 +46,11 @@ def _skipped(family: str, blame: Blame) -> re.Pattern[str]:
     return skips.compiled(*lists)
 
 
+def is_machinery(function: str) -> bool:
+    """Whether it is of the reporting, or of the way between user space and the kernel."""
+    return skips.compiled(skips.MACHINERY).fullmatch(function) is not None
+
+
 def syscall(function: str) -> str:
     """``sys_NAME`` for any wrapper of a system call, else the function itself."""
     found = _SYSCALL.match(function)

@@ -7,31 +7,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from harness.splat import blame
+from harness.splat.facts import Facts, scenario
 from harness.splat.families import REFINEMENTS
 from harness.splat.family import Family
 from harness.splat.frames import base_name, frame, pointer
 from harness.splat.lines import Line, plain
 from harness.splat.report import Frame, Splat, Stack
 
-_TASK = re.compile(
-    rb"CPU: \d{1,5} (?:UID: \d{1,10} )?PID: (\d{1,8}) Comm: (.{1,64}?) "
-    rb"(?:Kdump: loaded )?(?:Not tainted|Tainted)"
-)
-_BY = re.compile(rb" (?:by task|held by|by interrupt on) (.{1,80}?)(?: on cpu \d+)?:?\s*$")
-_ACCESS = re.compile(
-    rb"(?:BUG: KFENCE: .{1,40}?)?\b([Rr]ead|[Ww]rite|read-write)(?: \(marked\))?"
-    rb"(?: at 0x\w{1,16}|(?: to \w{1,20})? of (?:size (\d{1,10})|(\d{1,10}) bytes)"
-    rb"| at addr(?:ess)? [0-9a-fx<>]{1,20}| to 0x\w{1,16} of (\d{1,10}) bytes| in [A-Za-z_]"
-    rb"| access at)"
-)
-_PAGE_ACCESS = re.compile(rb"#PF: \w{1,16} (read|write) access|#PF: error_code\(0x")
 _AT = re.compile(
     rb"(?:, at: |\bat:\s{0,4})(?:\[<[0-9a-f]{1,16}>\] {0,8})?([A-Za-z_$][\w.$]{0,255})"
     rb"(?:\+0x([0-9a-f]{1,16})/0x([0-9a-f]{1,16}))?"
 )
-_CALLER = re.compile(
-    rb"(?:caller is |\s{0,8}last function: )(?:\[<[0-9a-f]{1,16}>\] )?([A-Za-z_$][\w.$]{0,255})"
-)
+# What comes of a report in the same breath; never the first line of one that has another.
+_AFTERMATH = re.compile(rb"Kernel panic - not syncing: |PANIC: double fault")
 _HELD = re.compile(rb"(?:\d{1,3} locks? held by |locks held by )")
 _CHAIN = re.compile(rb"-> #(\d{1,4}) ")
 
@@ -86,22 +74,12 @@ class _Sections:
         )
 
 
-@dataclass
-class _Facts:
-    task: str = ""
-    access: str = ""
-    size: int = 0
-    caller: str = ""
-    pointers: list[Frame] = field(default_factory=list)
-    locks: list[Frame] = field(default_factory=list)
-
-
 # Families whose first stack stands directly below the head, without "Call Trace:".
 _BARE_STACKS = frozenset({"KFENCE", "KMSAN", "KCSAN"})
 
 
-def _scan(family: Family, lines: Sequence[Line]) -> tuple[_Sections, _Facts]:
-    sections, facts = _Sections(), _Facts()
+def _scan(family: Family, lines: Sequence[Line]) -> tuple[_Sections, Facts]:
+    sections, facts = _Sections(), Facts()
     current = sections.open("access") if family.name in _BARE_STACKS else ""
     before = b""
     for line in lines:
@@ -132,7 +110,7 @@ def _scan(family: Family, lines: Sequence[Line]) -> tuple[_Sections, _Facts]:
             facts.locks.append(lock)
             if current == "held locks" or current.startswith("held locks "):
                 sections.frames[current].append(lock)
-        _note(text, facts)
+        facts.note(text)
     return sections, facts
 
 
@@ -146,23 +124,6 @@ def _section(text: bytes) -> str | None:
     if chain := _CHAIN.match(text):
         return f"-> #{chain.group(1).decode()}"
     return "held locks" if _HELD.match(text) else None
-
-
-def _note(text: bytes, facts: _Facts) -> None:
-    if not facts.task:
-        if b"CPU: " in text and (found := _TASK.search(text)):
-            facts.task = f"{plain(found.group(2))}/{plain(found.group(1))}"
-        elif b"by " in text and (found := _BY.search(text)):
-            facts.task = plain(found.group(1))
-    if not facts.access:
-        if found := _ACCESS.search(text):
-            facts.access = found.group(1).decode().lower().partition("-")[0]
-            size = found.group(2) or found.group(3) or found.group(4)
-            facts.size = int(size) if size else 0
-        elif (found := _PAGE_ACCESS.match(text)) and found.group(1):
-            facts.access = found.group(1).decode()
-    if not facts.caller and (found := _CALLER.match(text)):
-        facts.caller = found.group(1).decode()
 
 
 _ADDRESSES = re.compile(r"0x[0-9a-f]{2,16}|\b[0-9a-f]{8,16}\b")
@@ -236,6 +197,15 @@ def build(family: Family, head: re.Match[bytes], at: int, lines: Sequence[Line])
         size=facts.size,
         stacks=listed,
         text="\n".join(plain(line.text) for line in lines) + "\n",
+        cpu=facts.cpu,
+        kernel=facts.kernel,
+        taint=facts.taint,
+        stamp=lines[at].stamp,
+        slab=facts.slab,
+        scenario=scenario([line.text for line in lines]) if name == "LOCKDEP" else "",
+        followed_by=tuple(
+            plain(line.text).strip() for line in lines[at + 1 :] if _AFTERMATH.match(line.text)
+        ),
     )
 
 

@@ -29,6 +29,24 @@ class Stack:
 
 
 @dataclass(frozen=True)
+class Slab:
+    """The slab object that a memory report is about: its cache, its size, and where in it.
+
+    ``offset`` is in bytes from the object's begin, -1 where not printed; ``side`` says on which
+    side of the object the access was: "inside", "left" or "right".
+    """
+
+    cache: str
+    size: int
+    offset: int = -1
+    side: str = ""
+
+    def __str__(self) -> str:
+        where = f", {self.offset} bytes {self.side}" if self.offset >= 0 else ""
+        return f"{self.cache} of size {self.size}{where}"
+
+
+@dataclass(frozen=True)
 class Splat:
     """One kernel report.
 
@@ -37,6 +55,12 @@ class Splat:
     without addresses, pids and numbers; ``headline`` the line as printed.  ``function`` is the
     one to blame.
     ``start`` and ``end`` are byte offsets in the text that was read.
+    ``cpu`` is -1 where not printed; ``kernel`` the release; ``taint`` the letters of taint,
+    "" for a kernel that was not tainted.  ``stamp`` is in seconds since boot, -1 without
+    time stamps.  ``scenario`` is lockdep's drawing of how it may deadlock.  ``followed_by``
+    are the first lines of what came of it, such as the panic behind an Oops.
+    ``corrupted`` says why the report is not to be trusted word for word (lines of it are missing,
+    or another report cuts into it), "" for a sound one.
     """
 
     family: str
@@ -51,6 +75,14 @@ class Splat:
     size: int = 0
     stacks: tuple[Stack, ...] = field(default=())
     text: str = ""
+    cpu: int = -1
+    kernel: str = ""
+    taint: str = ""
+    stamp: float = -1.0
+    slab: Slab | None = None
+    scenario: str = ""
+    followed_by: tuple[str, ...] = ()
+    corrupted: str = ""
 
     @property
     def place(self) -> str:

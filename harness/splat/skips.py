@@ -7,6 +7,7 @@ families; the other lists are added for those whose reports begin inside more of
 from __future__ import annotations
 
 import re
+from functools import cache
 
 MACHINERY: tuple[str, ...] = (
     # printing a report
@@ -189,6 +190,7 @@ HELPERS: tuple[str, ...] = (
 )
 
 
+@cache
 def compiled(*lists: tuple[str, ...]) -> re.Pattern[str]:
     """One pattern for the whole name of any function on the lists."""
     return re.compile("|".join(f"(?:{entry})" for entries in lists for entry in entries))
