@@ -9,6 +9,7 @@ from typing import Any
 from harness.splat.report import Splat
 from harness.splat.signature import race_key, signature
 from harness.trial.evidence import Evidence
+from harness.trial.pace import Points
 from harness.trial.snapshot import Snapshot
 from harness.trial.trial import Trial, TrialResult
 
@@ -92,6 +93,10 @@ def trial_document(result: TrialResult, folder: str, repeat: Sequence[str]) -> J
         },
         "life": [{"event": life.event.name, "detail": life.detail} for life in seen.life],
         "markers_seen": all(seen.markers),
+        "pace": {
+            "counters": {name: _points(points) for name, points in seen.pace.counters.items()},
+            "console": _points(seen.pace.console),
+        },
     }
 
 
@@ -151,6 +156,10 @@ def _snapshot(snapshot: Snapshot | None) -> Json | None:
         "debug_locks": snapshot.debug_locks,
         "tainted": snapshot.tainted,
     }
+
+
+def _points(points: Points) -> list[list[float]]:
+    return [[seconds, value] for seconds, value in points]
 
 
 def _tail(stream: bytes) -> str:

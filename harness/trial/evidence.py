@@ -8,6 +8,7 @@ from harness.guest.seam import Life
 from harness.spec.case import Detector
 from harness.splat.report import Splat
 from harness.trial.facts import Facts
+from harness.trial.pace import Pace
 from harness.trial.results import Results
 from harness.trial.snapshot import Drift, Snapshot
 
@@ -55,7 +56,8 @@ class Evidence:
     the first splat on the console, None where none began while it ran.  ``overdue`` tells that it
     was ended because it outlived its time.  ``markers`` tells whether both markers that
     were written to /dev/kmsg came out on the console: the console speaks, and what stands
-    between them belongs to this trial.  ``harness_fault`` is what went wrong on our side.
+    between them belongs to this trial.  ``pace`` is how counters and console grew.
+    ``harness_fault`` is what went wrong on our side.
     """
 
     facts: Facts | None = None
@@ -77,4 +79,5 @@ class Evidence:
     postmortem: str = ""
     out: bytes = b""
     err: bytes = b""
+    pace: Pace = field(default_factory=Pace)
     harness_fault: str = ""

@@ -45,6 +45,8 @@ def parse(out: bytes) -> Results:
         match words:
             case ["count", name, value] if _COUNT.fullmatch(value):
                 counts[name] = int(value)
+            case ["gauge", _, value] if _COUNT.fullmatch(value):
+                pass  # a level at one moment: only its course in time says something
             case ["fail", oracle, what]:
                 if len(failures) < MAX_FAILURES:
                     failures.append((oracle, what))

@@ -20,10 +20,14 @@ from harness.trial import results as results_
 from harness.trial import snapshot as snapshot_
 from harness.trial.arming import arming
 from harness.trial.evidence import Evidence, Exercised
+from harness.trial.pace import PaceKeeper
 from harness.trial.snapshot import Snapshot
 
 POLL = 0.02
 """Seconds between two looks at console, life and reproducer."""
+
+LOOK = 0.1
+"""Seconds between two looks at how counters grow; reproducers print them that often at first."""
 
 DRAIN_QUIET, DRAIN_LONGEST = 1.0, 5.0
 """Seconds of silence that end a splat, and the most that is waited for it.  A race that is lost
@@ -126,20 +130,27 @@ class _Run:
             args = ["-t", str(self._settings.seconds), *args]
         running = self._guest.start(shlex.join([path, *args]))
         start = time.monotonic()
+        keeper = PaceKeeper()
         try:
-            self._watch(running, start)
+            self._watch(running, start, keeper)
         finally:
-            self._note(seconds=time.monotonic() - start)
+            seconds = time.monotonic() - start
             running.kill()
             out, err = running.so_far()
+            keeper.look(seconds, out, self._read_to)
+            self._note(seconds=seconds, pace=keeper.pace())
             self._note(out=out, err=err, results=results_.parse(out))
 
-    def _watch(self, running: Running, start: float) -> None:
+    def _watch(self, running: Running, start: float, keeper: PaceKeeper) -> None:
         """Until the reproducer ends, a splat is complete, the guest dies, or time is over."""
         own_time = float(self._settings.seconds)
         deadline = start + own_time + (0.0 if self._case.foreign else GRACE)
+        next_look = start
         while True:
             self._read()
+            if (now := time.monotonic()) >= next_look:
+                keeper.look(now - start, running.so_far()[0], self._read_to)
+                next_look = now + LOOK
             if self._splat_begun and self._seen.first_splat is None:
                 self._note(first_splat=time.monotonic() - start)
                 self._drain(lambda: False)

@@ -119,6 +119,73 @@ static void print_counts(void)
 	fflush(stdout);
 }
 
+/* The number that a file begins with; -1 where there is none. */
+static long number_in(const char *path)
+{
+	long value = -1;
+	FILE *f = fopen(path, "r");
+
+	if (!f)
+		return -1;
+	if (fscanf(f, "%ld", &value) != 1)
+		value = -1;
+	fclose(f);
+	return value;
+}
+
+static long pages(int node, int kb, const char *kind)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "/sys/devices/system/node/node%d/hugepages"
+		 "/hugepages-%dkB/%s_hugepages", node, kb, kind);
+	return number_in(path);
+}
+
+static void print_migrations(FILE *to)
+{
+	char line[128], name[32];
+	unsigned long value;
+	FILE *f = fopen("/proc/vmstat", "r");
+
+	if (!f)
+		return;
+	while (fgets(line, sizeof(line), f))
+		if (sscanf(line, "pgmigrate_%24s %lu", name, &value) == 2 &&
+		    (!strcmp(name, "success") || !strcmp(name, "fail")))
+			fprintf(to, "@ gauge pgmigrate_%s %lu\n", name, value);
+	fclose(f);
+}
+
+/*
+ * Read by the parent, which sleeps otherwise, and without locks in the kernel: it
+ * must not get in the way of the race.  All in one write, for each one is a packet.
+ */
+static void print_gauges(void)
+{
+	static const struct {
+		const char *name;
+		int kb;
+	} sizes[] = { { "2M", 2048 }, { "1G", 1048576 } };
+	char text[4096] = "";
+	int nodes[16], n, i;
+	unsigned int size;
+	FILE *to = fmemopen(text, sizeof(text), "w");
+
+	if (!to)
+		return;
+	n = memory_nodes(nodes, 16);
+	for (i = 0; i < n; i++)
+		for (size = 0; size < 2; size++)
+			if (pages(nodes[i], sizes[size].kb, "nr") > 0)
+				fprintf(to, "@ gauge free_%s.node%d %ld\n", sizes[size].name,
+					nodes[i], pages(nodes[i], sizes[size].kb, "free"));
+	print_migrations(to);
+	fclose(to);
+	fputs(text, stdout);
+	fflush(stdout);
+}
+
 void fail(const char *oracle, const char *fmt, ...)
 {
 	char text[256];
@@ -213,6 +280,7 @@ void repro_wait(void)
 			break;
 		if (now() >= next) {
 			print_counts();
+			print_gauges();
 			next += step;
 			/* The first splat may come at once. */
 			step = step < 0.5 ? 2 * step : 1;

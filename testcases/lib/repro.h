@@ -7,6 +7,7 @@
  * told from anything else that a program prints:
  *
  *	@ count NAME VALUE	cumulative; the last one of a name holds
+ *	@ gauge NAME VALUE	a level now, for plots: it goes up and down
  *	@ fail ORACLE TEXT	an oracle spoke: data, errno, signal, hang
  *	@ skip TEXT		the guest lacks something
  *	@ end			all was done, all children are gone
@@ -45,7 +46,8 @@ void skip(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
 void child(const char *name, void (*fn)(void *), void *arg);
 
 /*
- * Prints the counters, often at first and then every second, until the time is
+ * Prints the counters, and the huge pages of each node and migrations of the whole
+ * machine as gauges, often at first and then every second, until the time is
  * over or a child is gone that should not be; then waits for the children.  One
  * that is still there 20 s later hangs: that is a failure, and SIGKILL is tried.
  */
