@@ -1,16 +1,21 @@
-"""Saying what takes long: a live line on a terminal, plain lines elsewhere, always on stderr."""
+"""Saying what takes long: a live line on a terminal, plain lines elsewhere, always on stderr.
+
+Threads may share one: each has a live line of its own, and what is said comes in whole lines.
+"""
 
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol, TextIO
 
-from rich.console import Console
-from rich.markup import escape
-from rich.status import Status
+from rich.console import Console, Group
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.text import Text
 
 
 class Stage(Protocol):
@@ -31,6 +36,23 @@ class Progress:
         """Show ``title`` while the block runs, and how long it took when it ends."""
         yield _Quiet()
 
+    def prefixed(self, prefix: str) -> Progress:
+        """The same display, each line of it begun with ``prefix``."""
+        return _Prefixed(self, prefix)
+
+
+class _Prefixed(Progress):
+    def __init__(self, owner: Progress, prefix: str) -> None:
+        self._owner, self._prefix = owner, prefix
+
+    def say(self, text: str) -> None:
+        self._owner.say(self._prefix + text)
+
+    @contextmanager
+    def stage(self, title: str) -> Iterator[Stage]:
+        with self._owner.stage(self._prefix + title) as stage:
+            yield stage
+
 
 class _Quiet:
     def note(self, text: str) -> None:
@@ -45,7 +67,8 @@ class PlainProgress(Progress):
         self._period = period
 
     def say(self, text: str) -> None:
-        print(text, file=self._out, flush=True)
+        self._out.write(text + "\n")  # in one piece: print() writes the line's end by itself
+        self._out.flush()
 
     @contextmanager
     def stage(self, title: str) -> Iterator[Stage]:
@@ -68,45 +91,71 @@ class _PlainStage:
 
 
 class RichProgress(Progress):
-    """One live line with a spinner."""
+    """One live line with a spinner for each thread that is in a stage."""
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True)
-        self._status: Status | None = None
+        self._lock = threading.RLock()
+        self._rows: dict[int, _Row] = {}
+        self._live: Live | None = None
 
     def say(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False)
 
     @contextmanager
     def stage(self, title: str) -> Iterator[Stage]:
-        if self._status is not None:  # a stage inside a stage: only its end is worth a line
-            start = time.monotonic()
-            yield _RichNote(self._status, title, start)
-            self.say(f"{title}: {time.monotonic() - start:.1f} s")
-            return
+        thread = threading.get_ident()
         start = time.monotonic()
-        self._status = self._console.status(_plain(title))
-        try:
-            with self._status:
-                yield _RichNote(self._status, title, start)
-        finally:
-            self._status = None
+        row = self._rows.get(thread)
+        if row is not None:  # a stage inside a stage: only its end is worth a line
+            yield _RichNote(row, title, start)
+        else:
+            row = self._rows.setdefault(thread, _Row(title, self._console.width - 4))
+            self._show()
+            try:
+                yield _RichNote(row, title, start)
+            finally:
+                del self._rows[thread]
+                self._show()
         self.say(f"{title}: {time.monotonic() - start:.1f} s")
+
+    def _show(self) -> None:
+        """Draw the rows there are; without any, the display goes."""
+        with self._lock:
+            rows = Group(*(row.spinner for row in tuple(self._rows.values())))
+            if not self._rows:
+                live, self._live = self._live, None
+                if live:
+                    live.stop()
+            elif self._live is None:
+                self._live = Live(rows, console=self._console, transient=True)
+                self._live.start()
+            else:
+                self._live.update(rows)
+
+
+class _Row:
+    """``width`` leaves room for the spinner, and for a border to be sure."""
+
+    def __init__(self, title: str, width: int) -> None:
+        self._width = width
+        self.spinner = Spinner("dots", _plain(title[:width]), style="status.spinner")
+
+    def show(self, text: str) -> None:
+        self.spinner.update(text=_plain(text[: self._width]))
 
 
 class _RichNote:
-    def __init__(self, status: Status, title: str, start: float) -> None:
-        self._status, self._title, self._start = status, title, start
+    def __init__(self, row: _Row, title: str, start: float) -> None:
+        self._row, self._title, self._start = row, title, start
 
     def note(self, text: str) -> None:
-        seconds = time.monotonic() - self._start
-        width = self._status.console.width - 4  # the spinner, and a border to be sure
-        self._status.update(_plain(f"{self._title} ({seconds:.0f} s): {text}"[:width]))
+        self._row.show(f"{self._title} ({time.monotonic() - self._start:.0f} s): {text}")
 
 
-def _plain(text: str) -> str:
-    """``text`` with rich's markup switched off: notes carry file names and compiler output."""
-    return escape(text)
+def _plain(text: str) -> Text:
+    """``text`` without rich's markup: notes carry file names and compiler output."""
+    return Text(text)
 
 
 def default_progress() -> Progress:

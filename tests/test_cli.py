@@ -98,7 +98,7 @@ def test_dry_run_prints_lines_to_paste() -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["kernels"], ["run", "-n", "-k", "stock"], ["build", "-n", "stock"]]
+    "words", [["kernels"], ["run", "--dry-run", "-k", "stock"], ["build", "-n", "stock"]]
 )
 def test_reader_that_went_away_is_no_verdict(words: list[str]) -> None:
     reader, writer = os.pipe()

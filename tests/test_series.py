@@ -70,7 +70,7 @@ def test_what_repeats_a_declared_case() -> None:
 def test_arguments_stand_behind_options_too(
     foreign: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["reproduce", str(foreign), "-k", "stock", "-n", "--", "-x", "y"]) == 0
+    assert main(["reproduce", str(foreign), "-k", "stock", "--dry-run", "--", "-x", "y"]) == 0
     assert "/tmp/r-ce -x y" in capsys.readouterr().out
 
 
@@ -113,7 +113,7 @@ def test_verdict_that_cannot_be_kept_is_told(
 
     result = judged(plan, Outcome.FAIL)
     monkeypatch.setattr(campaign, "build", lambda *a, **k: result.trial.kernel)
-    monkeypatch.setattr(campaign, "perform", lambda *a: result)
+    monkeypatch.setattr("harness.campaign.engine.perform", lambda *a: result)
     monkeypatch.setattr("harness.record.folder.RunFolder.add", nothing_left)
     told: list[TrialResult] = []
     with pytest.raises(EnvironmentFault):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from harness.campaign.engine import Engine, local
 from harness.errors import CompileError, HarnessError
 from harness.kernel.build import build
 from harness.kernel.built import BuiltKernel
@@ -21,7 +22,7 @@ from harness.spec.kernel import KERNELS, KernelSpec, load_kernel
 from harness.spec.machine import MACHINES, MachineSpec, load_machine
 from harness.trial.compile import compile_reproducer
 from harness.trial.evidence import Evidence
-from harness.trial.trial import Trial, TrialResult, perform
+from harness.trial.trial import Trial, TrialResult
 from harness.trial.verdict import Outcome, Reason, Verdict
 
 
@@ -30,7 +31,7 @@ class Series:
     """What to run.  ``seconds`` None: each case's own time; ``runs`` is the number of fresh guests
     for each case on each kernel, 0 for no limit; ``until_splat`` ends a case on a kernel at its
     first FAIL; ``budget`` are the seconds for each case on each kernel after which no new guest
-    is started.
+    is started.  ``guests`` is how many run at a time, None what engine.local() finds right.
     """
 
     kernels: tuple[KernelSpec, ...]
@@ -43,6 +44,7 @@ class Series:
     accel: str = ""
     append: tuple[str, ...] = ()
     jobs: int = os.cpu_count() or 1
+    guests: int | None = None
 
 
 def series(
@@ -60,8 +62,9 @@ def run_series(
     *,
     results: Path = RESULTS,
     on_result: Callable[[TrialResult], None] = lambda result: None,
+    engine: Engine | None = None,
 ) -> tuple[Path, list[TrialResult]]:
-    """Build, run and record; the run's folder and the results in order.
+    """Build, run and record; the run's folder and the results, as they came.
 
     Reproducers are compiled before anything else: a typing error should not wait for a kernel.
     A kernel that cannot be built ends in one ERROR for each of its cases, and the series goes
@@ -72,24 +75,26 @@ def run_series(
     }
     folder = RunFolder(command, results)
     done: list[TrialResult] = []
-    for spec in plan.kernels:
-        try:
-            kernel = build(spec, progress=progress, jobs=plan.jobs)
-        except HarnessError as error:
-            if len(plan.kernels) == 1:
-                raise
-            progress.say(f"{spec.name}: {error}")
-            for case in plan.cases:
-                result = _not_built(plan, case, binaries[case.name], spec, error, folder)
-                done.append(result)
-                on_result(result)
-            continue
-        for case in plan.cases:
-            trial = _trial(plan, case, kernel, binaries[case.name])
-            for result in _repeated(plan, trial, folder, progress):
+    with engine or local(plan.guests, plan.machine, progress) as engine:
+        for spec in plan.kernels:
+            try:
+                kernel = build(spec, progress=progress, jobs=plan.jobs)
+            except HarnessError as error:
+                if len(plan.kernels) == 1:
+                    raise
+                progress.say(f"{spec.name}: {error}")
+                for case in plan.cases:
+                    result = _not_built(plan, case, binaries[case.name], spec, error, folder)
+                    done.append(result)
+                    on_result(result)
+                continue
+            rows = [
+                _Row(plan, _trial(plan, case, kernel, binaries[case.name])) for case in plan.cases
+            ]
+            for row, result in _all_of(rows, engine, folder):
                 done.append(result)
                 on_result(result)  # first: on a full disk the verdict is told, if not kept
-                folder.add(result, repeat(plan, spec, case))
+                folder.add(result, repeat(plan, spec, row.trial.case))
     return folder.path, done
 
 
@@ -105,21 +110,63 @@ def _trial(plan: Series, case: TestCase, kernel: BuiltKernel, binary: Path) -> T
     )
 
 
-def _repeated(
-    plan: Series, trial: Trial, folder: RunFolder, progress: Progress
-) -> Iterator[TrialResult]:
+@dataclass
+class _Row:
     """One case on one kernel, in fresh guests, until runs, budget or the first splat end it."""
-    assert trial.kernel
-    title = f"{trial.case.name}--{trial.kernel.name}"
-    end = math.inf if plan.budget is None else time.monotonic() + plan.budget
-    for _ in range(plan.runs) if plan.runs else itertools.count():
-        result = perform(trial, folder.trial_folder(title), progress)
-        yield result
-        failed = result.verdict.outcome is Outcome.FAIL
-        if (plan.until_splat and failed) or time.monotonic() >= end:
-            return
-        if result.verdict.outcome in (Outcome.SKIP, Outcome.ERROR) and not plan.runs:
-            return  # the next guest would lack the same
+
+    plan: Series
+    trial: Trial
+    begun: int = 0
+    over: bool = False
+    started: float = field(default_factory=time.monotonic)
+
+    def wants_more(self) -> bool:
+        plan = self.plan
+        if self.over or (plan.runs and self.begun >= plan.runs):
+            return False
+        budget = math.inf if plan.budget is None else plan.budget
+        return not self.begun or time.monotonic() - self.started < budget
+
+    def take(self, result: TrialResult) -> None:
+        outcome = result.verdict.outcome
+        if self.plan.until_splat and outcome is Outcome.FAIL:
+            self.over = True
+        if outcome in (Outcome.SKIP, Outcome.ERROR) and not self.plan.runs:
+            self.over = True  # the next guest would lack the same
+
+
+def _all_of(
+    rows: Sequence[_Row], engine: Engine, folder: RunFolder
+) -> Iterator[tuple[_Row, TrialResult]]:
+    """The trials of ``rows``, in their order, as many at a time as the engine runs.
+
+    What is under way when a row is over, or when one cannot be run, still counts.
+    """
+    under_way: dict[Future[TrialResult], _Row] = {}
+    fault: BaseException | None = None
+    while True:
+        while len(under_way) < engine.width and not fault:
+            row = next((row for row in rows if row.wants_more()), None)
+            if row is None:
+                break
+            if not row.begun:
+                row.started = time.monotonic()
+            row.begun += 1
+            kernel = row.trial.kernel
+            assert kernel
+            path = folder.trial_folder(f"{row.trial.case.name}--{kernel.name}")
+            under_way[engine.submit(row.trial, path)] = row
+        if not under_way:
+            break
+        for future in wait(under_way, return_when=FIRST_COMPLETED).done:
+            row = under_way.pop(future)
+            if error := future.exception():
+                fault = fault or error
+                continue
+            row.take(future.result())
+            yield row, future.result()
+    if fault:
+        raise fault
 
 
 def _not_built(

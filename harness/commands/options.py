@@ -27,6 +27,47 @@ def common(verb: argparse.ArgumentParser, *, several: bool = True) -> None:
     verb.set_defaults(default_kernel=DEFAULT_KERNEL)
 
 
+def parallel(verb: argparse.ArgumentParser) -> None:
+    """How many guests at a time.  What runs trials prints them by the long --dry-run alone."""
+    verb.add_argument(
+        "-n",
+        "--guests",
+        nargs="?",
+        type=_guests,
+        const=_NO_NUMBER,
+        action=_Guests,
+        metavar="N",
+        help="guests at a time; default: as many as have CPUs of their own",
+    )
+    verb.add_argument("--dry-run", action="store_true", help="print what would be run")
+
+
+_NO_NUMBER = 0
+
+
+class _Guests(argparse.Action):
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> None:
+        if values == _NO_NUMBER:
+            raise argparse.ArgumentError(self, f"a number is missing; {_WHAT_N_IS}")
+        setattr(namespace, self.dest, values)
+
+
+_WHAT_N_IS = "-n N is the number of guests at a time, --dry-run prints what would be run"
+
+
+def _guests(text: str) -> int:
+    try:
+        return positive(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}; {_WHAT_N_IS}") from None
+
+
 def positive(text: str) -> int:
     """An argparse type: a whole number of at least 1, and of nine digits at most."""
     value = int(text) if re.fullmatch("[0-9]{1,9}", text) else 0

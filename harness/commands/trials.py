@@ -12,7 +12,7 @@ from typing import Any
 
 from harness.campaign.dryrun import describe
 from harness.campaign.series import Series, expected, run_series, series
-from harness.commands.options import common, positive
+from harness.commands.options import common, parallel, positive
 from harness.errors import UsageError
 from harness.progress import default_progress
 from harness.record.folder import RESULTS
@@ -62,7 +62,7 @@ def add(verbs: Any) -> None:
 def _recorded(verb: argparse.ArgumentParser) -> None:
     common(verb)
     verb.add_argument("--results", type=Path, default=RESULTS, help="where run folders go")
-    verb.add_argument("-n", "--dry-run", action="store_true", help="print what would be run")
+    parallel(verb)
 
 
 def run_cases(args: argparse.Namespace) -> int:
@@ -102,6 +102,7 @@ def _plan(args: argparse.Namespace, cases: Sequence[TestCase], **settings: Any) 
         accel=args.accel,
         append=tuple(args.append),
         jobs=args.jobs,
+        guests=args.guests,
         **settings,
     )
 

@@ -30,6 +30,7 @@ from harness.guest.vm import Address, QemuGuest
 from harness.kernel.built import BuiltKernel
 from harness.progress import Progress, Stage
 from harness.spec.machine import MachineSpec
+from harness.stop import Stop
 
 OVERHEAD = 768 << 20
 """Bytes of host memory that QEMU takes beside the guest's: translated code most of all."""
@@ -56,8 +57,9 @@ def boot(
     progress: Progress,
     timeout: float = 180.0,
     append: Sequence[str] = (),
+    stop: Stop | None = None,
 ) -> QemuGuest:
-    """Boot ``kernel`` on ``machine`` and log in.
+    """Boot ``kernel`` on ``machine`` and log in.  A ``stop`` ends it with an error.
 
     ``run_dir`` gets console.log (raw, from the first byte), pulse.log and qemu.log.  Raises
     BootError when the guest is not ready within ``timeout`` seconds, and at once when
@@ -74,7 +76,7 @@ def boot(
             with progress.stage(title) as stage:
                 # It holds the host key, and goes once QEMU has read it.
                 _write_initrd(initrd, rootfs.initramfs(kernel), keys)
-                attempt = _Boot(kernel, machine, run_dir, accel, keys, initrd, append)
+                attempt = _Boot(kernel, machine, run_dir, accel, keys, initrd, append, stop)
                 try:
                     return attempt.run(stage, timeout)
                 except _EmulatorFailed as failed:
@@ -117,7 +119,9 @@ class _Boot:
         keys: BootKeys,
         initrd: Path,
         append: Sequence[str],
+        stop: Stop | None,
     ) -> None:
+        self._stop = stop or Stop()
         self._kernel, self._machine, self._keys = kernel, machine, keys
         self._console = run_dir / "console.log"
         self._pulse = run_dir / "pulse.log"
@@ -152,12 +156,13 @@ class _Boot:
             monitor = Monitor(qemu, ours, self._console, self._pulse, self._life)
             undo.callback(monitor.close)
             undo.callback(self._life.close)
-            boot_end = self._await_ready(qemu, monitor, stage, deadline, timeout)
-            ready = time.monotonic()
-            stage.note("logging in")
-            address = Address("127.0.0.1", self._port(monitor))
-            link = self._log_in(address, deadline)
-            monitor.watch_user_space(link)
+            with self._stop.calls(qemu.kill):
+                boot_end = self._await_ready(qemu, monitor, stage, deadline, timeout)
+                ready = time.monotonic()
+                stage.note("logging in")
+                address = Address("127.0.0.1", self._port(monitor))
+                link = self._log_in(address, deadline)
+                monitor.watch_user_space(link)
             undo.pop_all()
         return QemuGuest(
             qemu=qemu,

@@ -35,6 +35,7 @@ class RunFolder:
         self._started = time.time()
         self._command = tuple(command)
         self._trials: list[Json] = []
+        self._begun = 0
         stamp = datetime.datetime.fromtimestamp(self._started).strftime("%Y%m%d-%H%M%S")
         self.name = f"{stamp}-{secrets.token_hex(2)}"
         self.path = base / self.name
@@ -48,9 +49,10 @@ class RunFolder:
         self._save()
 
     def trial_folder(self, title: str) -> Path:
-        """The folder of the next trial; ``title`` is made harmless."""
+        """The folder of the next trial, which no other one gets; ``title`` is made harmless."""
         safe = re.sub(r"[^A-Za-z0-9._-]+", "-", title).strip(".-")[:80]
-        return self.path / f"{len(self._trials) + 1:03}-{safe}"
+        self._begun += 1
+        return self.path / f"{self._begun:03}-{safe}"
 
     def add(self, result: TrialResult, repeat: Sequence[str]) -> None:
         """Keep a finished trial: splats, streams, the QEMU line, and its part of result.json."""

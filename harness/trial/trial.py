@@ -18,6 +18,7 @@ from harness.spec.case import Detector, TestCase
 from harness.spec.machine import MachineSpec
 from harness.splat.reader import read
 from harness.splat.symbols import Symbols
+from harness.stop import Stop
 from harness.trial.evidence import Evidence
 from harness.trial.judge import judge
 from harness.trial.run import Settings, run
@@ -61,12 +62,16 @@ class TrialResult:
     command: tuple[str, ...] = ()
 
 
-def perform(trial: Trial, folder: Path, progress: Progress) -> TrialResult:
+def perform(
+    trial: Trial, folder: Path, progress: Progress, stop: Stop | None = None
+) -> TrialResult:
     """Boot a fresh guest, run, judge, throw the guest away.
 
     Never raises for what the guest does; raises EnvironmentFault only for what the host
-    lacks before there is anything to record.
+    lacks before there is anything to record.  A ``stop`` ends it soon, with a result that is
+    of no use.
     """
+    stop = stop or Stop()
     assert trial.kernel and trial.machine
     started, begin = time.time(), time.monotonic()
     title = f"{trial.case.name} on {trial.kernel.name}"
@@ -79,6 +84,7 @@ def perform(trial: Trial, folder: Path, progress: Progress) -> TrialResult:
             accel=choose(progress, trial.accel),
             progress=progress,
             append=trial.append,
+            stop=stop,
         )
     except (BootError, GuestLost) as error:
         console = folder / "console.log"
@@ -88,7 +94,7 @@ def perform(trial: Trial, folder: Path, progress: Progress) -> TrialResult:
         return TrialResult(trial, Verdict(Outcome.ERROR, (reason,)), seen, folder, started)
     boot_seconds = time.monotonic() - begin
     try:
-        with progress.stage(f"run {title} for {trial.seconds} s"):
+        with progress.stage(f"run {title} for {trial.seconds} s"), stop.calls(guest.end):
             evidence = run(guest, trial.case, trial.binary.read_bytes(), _settings(trial))
         command = guest.command
     finally:
