@@ -1,0 +1,187 @@
+"""Which commit did it: what counts of passes and fails make of it.  Pure; no I/O.
+
+Commit 0 is the good end of a range, commit n the bad end.  Hypothesis c, from 1 to n, says that
+commits c and later carry the bug.  Hypothesis 0 says that the good end has it already, n+1 that
+not even the bad end has it.  A commit with the bug fails in a share p of its runs, one without it
+in a share f (false alarms).  Neither is known: both are integrated out under Beta priors, which
+leaves a closed form of the counts on either side of c.
+
+Commits that nobody ran lie between those that somebody ran; the hypotheses between two
+neighbours of the latter are equally likely but for their prior, and are kept as one group.  So
+the work grows with the number of commits that were run, not with the length of the range.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What runs on one commit came to.  VOID runs are counted by nobody."""
+
+    passes: int = 0
+    fails: int = 0
+
+    @property
+    def runs(self) -> int:
+        return self.passes + self.fails
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(self.passes + other.passes, self.fails + other.fails)
+
+
+@dataclass(frozen=True)
+class Prior:
+    """``rate`` and ``alarm`` are (a, b) of the Beta priors of p and f.
+
+    ``rate`` spreads over orders of magnitude, as rates of races do.  ``in_good`` and ``in_none``
+    are the shares of the two hypotheses that no commit of the range did it.
+    """
+
+    rate: tuple[float, float] = (0.1, 1.0)
+    alarm: tuple[float, float] = (0.5, 200.0)
+    in_good: float = 0.05
+    in_none: float = 0.02
+
+
+class _Rising:
+    """log(x (x+1) ... (x+k-1)) for all k up to what is asked for: the only function that a Beta
+    marginal of counts needs, as a table.
+    """
+
+    def __init__(self, x: float) -> None:
+        self._x = x
+        self._table: Floats = np.zeros(1)
+
+    def __call__(self, k: NDArray[np.int64]) -> Floats:
+        top = int(k.max(initial=0))
+        if top >= self._table.size:
+            steps = np.log(self._x + np.arange(max(2 * top, 1024), dtype=np.float64))
+            self._table = np.concatenate(([0.0], np.cumsum(steps)))
+        return self._table[k]
+
+
+class BetaCounts:
+    """The marginal of counts under one Beta prior."""
+
+    def __init__(self, a: float, b: float) -> None:
+        self._a, self._b, self._ab = _Rising(a), _Rising(b), _Rising(a + b)
+        self.a, self.b = a, b
+
+    def loglik(self, fails: NDArray[np.int64], passes: NDArray[np.int64]) -> Floats:
+        return self._a(fails) + self._b(passes) - self._ab(fails + passes)
+
+    def silent(
+        self, fails: NDArray[np.int64], passes: NDArray[np.int64], more: NDArray[np.int64]
+    ) -> Floats:
+        """Probability that each of ``more`` (rows) further runs passes, after counts (columns)."""
+        after, runs = passes + more[:, None], fails + passes
+        log = self._b(after) - self._b(passes) - self._ab(runs + more[:, None]) + self._ab(runs)
+        return np.exp(log)
+
+
+@dataclass(frozen=True)
+class Groups:
+    """The posterior, group by group: group g holds the hypotheses ``low[g] < c <= high[g]``.
+
+    ``weight`` sums to 1.  ``bad_*`` and ``clean_*`` are the counts on either side.
+    """
+
+    low: NDArray[np.int64]
+    high: NDArray[np.int64]
+    weight: Floats
+    bad_fails: NDArray[np.int64]
+    bad_passes: NDArray[np.int64]
+    clean_fails: NDArray[np.int64]
+    clean_passes: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Leader:
+    """The likeliest answer: the hypotheses ``first`` to ``last``, which no run can tell apart
+    (mostly one), and the probability that it is right.
+    """
+
+    first: int
+    last: int
+    probability: float
+
+
+class Belief:
+    """A range of ``n`` commits, and how to read counts of runs on them.
+
+    ``weights`` are relative prior weights of the hypotheses 1 to n, equal where not given; a
+    commit that changes nothing in what is built has 0.  ``testable`` tells of commits 0 to n
+    which ones can be run at all.
+    """
+
+    def __init__(
+        self,
+        n: int,
+        prior: Prior | None = None,
+        weights: Sequence[float] | None = None,
+        testable: Sequence[bool] | None = None,
+    ) -> None:
+        self.n = n
+        self.prior = prior or Prior()
+        inner = np.ones(n) if weights is None else np.asarray(weights, dtype=np.float64)
+        inner = inner / max(inner.sum(), 1e-300)
+        share = 1.0 - self.prior.in_good - self.prior.in_none
+        whole = np.concatenate(([self.prior.in_good], share * inner, [self.prior.in_none]))
+        self.below: Floats = np.concatenate(([0.0], np.cumsum(whole)))
+        """``below[c]`` is the prior of all hypotheses smaller than c."""
+        self.testable = (
+            np.ones(n + 1, dtype=bool) if testable is None else np.asarray(testable, dtype=bool)
+        )
+        self.rate = BetaCounts(*self.prior.rate)
+        self.alarm = BetaCounts(*self.prior.alarm)
+
+    def mass(self, low: NDArray[np.int64], high: NDArray[np.int64]) -> Floats:
+        """Prior of the hypotheses ``low < c <= high``."""
+        return self.below[high + 1] - self.below[low + 1]
+
+    def groups(self, counts: Mapping[int, Tally]) -> Groups:
+        """The posterior after ``counts``."""
+        seen = sorted(commit for commit, tally in counts.items() if tally.runs)
+        edges = np.array([-1, *seen, self.n + 1], dtype=np.int64)
+        fails = np.array([0, *(counts[commit].fails for commit in seen)], dtype=np.int64)
+        passes = np.array([0, *(counts[commit].passes for commit in seen)], dtype=np.int64)
+        clean_fails, clean_passes = np.cumsum(fails), np.cumsum(passes)
+        bad_fails, bad_passes = clean_fails[-1] - clean_fails, clean_passes[-1] - clean_passes
+        low, high = edges[:-1], edges[1:]
+        with np.errstate(divide="ignore"):
+            log = np.log(self.mass(low, high))
+        log = log + self.rate.loglik(bad_fails, bad_passes)
+        log = log + self.alarm.loglik(clean_fails, clean_passes)
+        weight = np.exp(log - log.max())
+        weight = weight / weight.sum()
+        return Groups(low, high, weight, bad_fails, bad_passes, clean_fails, clean_passes)
+
+    def leader(self, groups: Groups) -> Leader:
+        """The likeliest hypothesis, or set of them that no testable commit parts."""
+        best = Leader(0, 0, 0.0)
+        for g in np.argsort(groups.weight)[::-1]:
+            weight = float(groups.weight[g])
+            if weight <= best.probability:
+                break
+            low, high = int(groups.low[g]), int(groups.high[g])
+            inside = self.inside(low, high)
+            edges = np.concatenate(([low], inside, [high]))
+            parts = self.mass(edges[:-1], edges[1:])
+            at = int(parts.argmax())
+            probability = weight * float(parts[at] / max(parts.sum(), 1e-300))
+            if probability > best.probability:
+                best = Leader(int(edges[at]) + 1, int(edges[at + 1]), probability)
+        return best
+
+    def inside(self, low: int, high: int) -> NDArray[np.int64]:
+        """The testable commits between the edges of a group."""
+        first, last = max(low + 1, 0), min(high, self.n + 1)
+        return np.flatnonzero(self.testable[first:last]) + first
