@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#define _GNU_SOURCE
+#include "cg.h"
+#include "repro.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static char root[64];
+static int v2;
+
+static int put(const char *group, const char *file, const char *text)
+{
+	char path[200];
+	int fd, err = 0;
+
+	snprintf(path, sizeof(path), "%s/%s/%s", root, group, file);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return errno;
+	if (write(fd, text, strlen(text)) < 0)
+		err = errno;
+	close(fd);
+	return err;
+}
+
+static long get(const char *group, const char *file)
+{
+	char path[200], text[32] = "";
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s/%s", root, group, file);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -1;
+	if (read(fd, text, sizeof(text) - 1) < 0)
+		text[0] = 0;
+	close(fd);
+	return atol(text) / (long)HUGE_2M;
+}
+
+void cg_mount(int version)
+{
+	int err;
+
+	v2 = version == 2;
+	snprintf(root, sizeof(root), "/tmp/cgXXXXXX");
+	if (!mkdtemp(root))
+		skip("no folder to mount at: %s", strerror(errno));
+	if (mount("cgroup", root, v2 ? "cgroup2" : "cgroup", 0, v2 ? NULL : "hugetlb")) {
+		err = errno;
+		rmdir(root);
+		skip("no hugetlb cgroup v%d (CONFIG_CGROUP_HUGETLB, or mounted elsewhere): %s",
+		     version, strerror(err));
+	}
+	if (v2) {
+		err = put(".", "cgroup.subtree_control", "+hugetlb");
+		if (err) {
+			cg_umount();
+			skip("cgroup v2 has no hugetlb controller: %s", strerror(err));
+		}
+	}
+}
+
+void cg_umount(void)
+{
+	umount(root);
+	rmdir(root);
+}
+
+int cg_make(const char *group)
+{
+	char path[200], *slash;
+	int err;
+
+	snprintf(path, sizeof(path), "%s/%s", root, group);
+	if (mkdir(path, 0755))
+		return errno;
+	slash = strchr(group, '/');
+	if (v2 && slash) {
+		snprintf(path, sizeof(path), "%.*s", (int)(slash - group), group);
+		err = put(path, "cgroup.subtree_control", "+hugetlb");
+		return err;
+	}
+	return 0;
+}
+
+int cg_remove(const char *group)
+{
+	char path[200];
+	int tries;
+
+	snprintf(path, sizeof(path), "%s/%s", root, group);
+	/* A process that has just ended may still be counted. */
+	for (tries = 0; tries < 20; tries++) {
+		if (!rmdir(path))
+			return 0;
+		usleep(50000);
+	}
+	return errno;
+}
+
+int cg_enter(const char *group, pid_t pid)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%d", pid);
+	return put(group, "cgroup.procs", text);
+}
+
+int cg_limit(const char *group, int rsvd, long pages)
+{
+	char text[32];
+
+	if (pages < 0)
+		snprintf(text, sizeof(text), "%s", v2 ? "max" : "-1");
+	else
+		snprintf(text, sizeof(text), "%lu", pages * HUGE_2M);
+	if (v2)
+		return put(group, rsvd ? "hugetlb.2MB.rsvd.max" : "hugetlb.2MB.max", text);
+	return put(group, rsvd ? "hugetlb.2MB.rsvd.limit_in_bytes" :
+		   "hugetlb.2MB.limit_in_bytes", text);
+}
+
+void cg_expect(const char *group, long usage, long rsvd, const char *when)
+{
+	long now = 0, now_rsvd = 0;
+	int tries;
+
+	for (tries = 0; tries < 20; tries++) {
+		now = get(group, v2 ? "hugetlb.2MB.current" : "hugetlb.2MB.usage_in_bytes");
+		now_rsvd = get(group, v2 ? "hugetlb.2MB.rsvd.current" :
+			       "hugetlb.2MB.rsvd.usage_in_bytes");
+		if ((usage < 0 || now == usage) && (rsvd < 0 || now_rsvd == rsvd))
+			return;
+		usleep(50000);
+	}
+	fail("counters", "%s: cgroup %s has %ld pages in use and %ld reserved, expected %ld and %ld",
+	     when, group, now, now_rsvd, usage, rsvd);
+}

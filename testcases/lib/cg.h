@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* hugetlb control groups, v1 or v2, for 2 MiB pages; values in pages. */
+#ifndef CG_H
+#define CG_H
+
+#include <sys/types.h>
+
+/* Mounts the hierarchy and makes the controller usable in it; skips where it cannot. */
+void cg_mount(int version);
+void cg_umount(void);
+
+/* A group below the root, or below another group ("a/b"); 0 or an errno. */
+int cg_make(const char *group);
+int cg_remove(const char *group);
+int cg_enter(const char *group, pid_t pid);
+/* Pages that are allowed, -1 for any number; rsvd: of reservations. */
+int cg_limit(const char *group, int rsvd, long pages);
+
+/*
+ * Calls fail("counters", ...) unless usage and reservations are so many pages;
+ * waits up to a second for it.  -1: not asked.
+ */
+void cg_expect(const char *group, long usage, long rsvd, const char *when);
+
+#endif

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Huge pages of every kind that a program can have, each filled with the pattern
+ * of repro.h; moves with all that move_pages(2) says; a hugetlbfs mount of one's own.
+ */
+#ifndef HUGE_H
+#define HUGE_H
+
+#include <stddef.h>
+#include <sys/types.h>
+
+#define HUGE_1G (1UL << 30)
+
+enum kind {
+	ANON,		/* MAP_PRIVATE | MAP_ANONYMOUS */
+	PRIVATE_FILE,	/* a private mapping, written: anonymous pages of a file's VMA */
+	SHARED_FILE,
+	MEMFD,
+	SHM,		/* System V */
+	FALLOCATED,	/* in the page cache before they are mapped */
+	UFFD_PRIVATE,	/* made by UFFDIO_COPY */
+	UFFD_SHARED,
+	KINDS
+};
+
+const char *kind_name(enum kind kind);
+/* The pages are in a page cache, and are seen by whoever maps the file. */
+int kind_shared(enum kind kind);
+
+struct huge {
+	enum kind kind;
+	size_t page, n;
+	char *addr;
+	int fd;		/* -1 where there is no file, as of ANON */
+};
+
+/*
+ * Maps n pages and fills each with pattern_write(page, 4 KiB a chunk, owner, seq 0).
+ * folder is a hugetlbfs mount, for the kinds that need one.  0 or an errno.
+ */
+int huge_open(struct huge *h, enum kind kind, size_t page, size_t n, const char *folder,
+	      unsigned int owner);
+void huge_close(struct huge *h);
+int huge_check(const struct huge *h, unsigned int owner, const char *when);
+
+/* The node of a page, or a negative errno. */
+int page_node(void *page);
+
+/*
+ * move_pages(2) of one page as it is: its return value (pages not moved; or a
+ * negative errno), and its status, -1000 where the kernel wrote none.
+ */
+long move_page(pid_t pid, void *page, int node, int flags, int *status);
+#define NO_STATUS (-1000)
+
+/* A fresh mount of hugetlbfs with these options; the path lives until the next call. */
+const char *mount_huge(const char *options);
+/* Tries for up to a second; 0 or an errno. */
+int umount_huge(const char *path);
+
+/* A file of n huge pages in folder, unlinked; the descriptor, or a negative errno. */
+int huge_file(const char *folder, size_t bytes);
+
+#endif

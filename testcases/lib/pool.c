@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#define _GNU_SOURCE
+#include "pool.h"
+#include "repro.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static unsigned long size_kb = 2048;
+
+void pool_use(unsigned long page_bytes)
+{
+	size_kb = page_bytes >> 10;
+}
+
+/* node < 0: the whole machine */
+static void path_of(char *path, size_t size, int node, const char *name)
+{
+	if (node < 0)
+		snprintf(path, size, "/sys/kernel/mm/hugepages/hugepages-%lukB/%s", size_kb, name);
+	else
+		snprintf(path, size, "/sys/devices/system/node/node%d/hugepages/hugepages-%lukB/%s",
+			 node, size_kb, name);
+}
+
+static long get(int node, const char *name)
+{
+	char path[160], text[32] = "";
+	ssize_t got;
+	int fd;
+
+	path_of(path, sizeof(path), node, name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		skip("no %s: %s", path, strerror(errno));
+	got = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	return got > 0 ? atol(text) : 0;
+}
+
+static int set(int node, const char *name, long value)
+{
+	char path[160], text[32];
+	int fd, len, err = 0;
+
+	path_of(path, sizeof(path), node, name);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return errno;
+	len = snprintf(text, sizeof(text), "%ld", value);
+	if (write(fd, text, len) != len)
+		err = errno;
+	close(fd);
+	return err;
+}
+
+int pool_set(const char *name, long value)
+{
+	return set(-1, name, value);
+}
+
+int pool_node_set(int node, long value)
+{
+	return set(node, "nr_hugepages", value);
+}
+
+void pool_restore(const struct pool *to)
+{
+	int i;
+
+	pool_set("nr_overcommit_hugepages", to->overcommit);
+	for (i = 0; i < to->n_nodes; i++)
+		pool_node_set(to->node[i], to->node_nr[i]);
+}
+
+void pool_read(struct pool *pool)
+{
+	int i;
+
+	pool->n_nodes = memory_nodes(pool->node, MAX_NODES);
+	pool->nr = get(-1, "nr_hugepages");
+	pool->free = get(-1, "free_hugepages");
+	pool->resv = get(-1, "resv_hugepages");
+	pool->surplus = get(-1, "surplus_hugepages");
+	pool->overcommit = get(-1, "nr_overcommit_hugepages");
+	for (i = 0; i < pool->n_nodes; i++) {
+		pool->node_nr[i] = get(pool->node[i], "nr_hugepages");
+		pool->node_free[i] = get(pool->node[i], "free_hugepages");
+		pool->node_surplus[i] = get(pool->node[i], "surplus_hugepages");
+	}
+}
+
+/* What is wrong with the pool, in words; 0 when nothing is. */
+static int wrong(const struct pool *p, char *text, size_t size)
+{
+	long nr = 0, free = 0, surplus = 0;
+	int i;
+
+	for (i = 0; i < p->n_nodes; i++) {
+		nr += p->node_nr[i];
+		free += p->node_free[i];
+		surplus += p->node_surplus[i];
+		if (p->node_free[i] > p->node_nr[i] || p->node_surplus[i] > p->node_nr[i] ||
+		    p->node_free[i] < 0 || p->node_surplus[i] < 0 || p->node_nr[i] < 0)
+			return snprintf(text, size, "node %d: nr %ld free %ld surplus %ld",
+					p->node[i], p->node_nr[i], p->node_free[i],
+					p->node_surplus[i]);
+	}
+	if (nr != p->nr || free != p->free || surplus != p->surplus)
+		return snprintf(text, size, "nr %ld free %ld surplus %ld, of the nodes %ld %ld %ld",
+				p->nr, p->free, p->surplus, nr, free, surplus);
+	if (p->resv < 0 || p->resv > p->free)
+		return snprintf(text, size, "resv %ld with free %ld", p->resv, p->free);
+	return 0;
+}
+
+static int different(const struct pool *a, const struct pool *b, char *text, size_t size)
+{
+	int i;
+
+	if (a->nr != b->nr || a->free != b->free || a->resv != b->resv || a->surplus != b->surplus)
+		return snprintf(text, size, "nr free resv surplus were %ld %ld %ld %ld, "
+				"are %ld %ld %ld %ld", a->nr, a->free, a->resv, a->surplus,
+				b->nr, b->free, b->resv, b->surplus);
+	for (i = 0; i < a->n_nodes; i++)
+		if (a->node_nr[i] != b->node_nr[i] || a->node_free[i] != b->node_free[i] ||
+		    a->node_surplus[i] != b->node_surplus[i])
+			return snprintf(text, size, "node %d: nr free surplus were %ld %ld %ld, "
+					"are %ld %ld %ld", a->node[i],
+					a->node_nr[i], a->node_free[i], a->node_surplus[i],
+					b->node_nr[i], b->node_free[i], b->node_surplus[i]);
+	return 0;
+}
+
+void pool_check(const char *when)
+{
+	struct pool now;
+	char text[200];
+	int tries;
+
+	for (tries = 0; tries < 20; tries++) {
+		pool_read(&now);
+		if (!wrong(&now, text, sizeof(text)))
+			return;
+		usleep(50000);
+	}
+	fail("counters", "%s: %s", when, text);
+}
+
+void pool_same(const struct pool *before, const char *when)
+{
+	struct pool now;
+	char text[200];
+	int tries;
+
+	for (tries = 0; tries < 20; tries++) {
+		pool_read(&now);
+		if (!wrong(&now, text, sizeof(text)) &&
+		    !different(before, &now, text, sizeof(text)))
+			return;
+		usleep(50000);
+	}
+	fail("counters", "%s: %s", when, text);
+}
+
+void pool_expect(const char *name, long value, const char *when)
+{
+	long now = 0;
+	int tries;
+
+	for (tries = 0; tries < 20; tries++) {
+		now = get(-1, name);
+		if (now == value)
+			return;
+		usleep(50000);
+	}
+	fail("counters", "%s: %s is %ld, expected %ld", when, name, now, value);
+}

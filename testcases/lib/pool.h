@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The huge page pools as sysfs tells of them, in pages of one size: for the whole
+ * machine and for each node with memory.
+ */
+#ifndef POOL_H
+#define POOL_H
+
+#define MAX_NODES 8
+
+struct pool {
+	long nr, free, resv, surplus, overcommit;
+	int n_nodes, node[MAX_NODES];
+	long node_nr[MAX_NODES], node_free[MAX_NODES], node_surplus[MAX_NODES];
+};
+
+/* Which size the rest is about; 2 MiB when nobody says. */
+void pool_use(unsigned long page_bytes);
+
+void pool_read(struct pool *pool);
+
+/* nr_hugepages or nr_overcommit_hugepages of the machine; 0 or an errno. */
+int pool_set(const char *name, long value);
+/* nr_hugepages of one node. */
+int pool_node_set(int node, long value);
+
+/*
+ * Puts each node's nr_hugepages, and the overcommit, back to what they were.  A
+ * migration to an empty pool moves a page of the pool from one node to another.
+ */
+void pool_restore(const struct pool *to);
+
+/*
+ * Calls fail("counters", ...) where the sums of the nodes differ from the machine's
+ * counters, a node has more free or surplus pages than pages, or less is free than
+ * reserved.  Only for a moment when nobody changes the pools.
+ */
+void pool_check(const char *when);
+
+/*
+ * The same, and each counter must be as it was before.  Huge pages are given back
+ * by a worker at times, so it waits up to a second for that.
+ */
+void pool_same(const struct pool *before, const char *when);
+
+/* Waits up to a second for the counter to become what it should be; else fails. */
+void pool_expect(const char *name, long value, const char *when);
+
+#endif
