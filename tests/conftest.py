@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from harness.guest.accel import Accel, choose
@@ -18,6 +20,14 @@ def debug_kernel() -> BuiltKernel:
 @pytest.fixture(scope="session")
 def accel() -> Accel:
     return choose(Progress())
+
+
+@pytest.fixture(autouse=True)
+def own_history(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What tests run is no part of anybody's history."""
+    file = tmp_path_factory.mktemp("history") / "history.db"
+    monkeypatch.setenv("HUGETLB_HARNESS_HISTORY", str(file))
+    return file
 
 
 @pytest.fixture(autouse=True)

@@ -22,6 +22,12 @@ _STREAM_TAIL = 4000
 """Characters kept of a reproducer's own output; the whole of it stands in a file beside."""
 
 
+WHOLE = 5
+"""Splats of a trial that are kept with stacks and text in the document."""
+
+_STACKS, _FRAMES, _TEXT = 12, 80, 32_000
+
+
 def run_document(
     run: str,
     started: float,
@@ -40,8 +46,12 @@ def run_document(
     }
 
 
-def trial_document(result: TrialResult, folder: str, repeat: Sequence[str]) -> Json:
-    """One element of ``trials``.  ``folder`` is relative to the run; ``repeat`` is a command."""
+def trial_document(
+    result: TrialResult, folder: str, repeat: Sequence[str], sources: Sequence[Json] = ()
+) -> Json:
+    """One element of ``trials``.  ``folder`` is relative to the run; ``repeat`` is a command;
+    ``sources`` are excerpts as sources.py makes them.
+    """
     seen = result.evidence
     return {
         "case": result.trial.case.name,
@@ -58,8 +68,8 @@ def trial_document(result: TrialResult, folder: str, repeat: Sequence[str]) -> J
         "run_seconds": round(seen.seconds, 3),
         "asked_seconds": result.trial.seconds,
         "first_splat_seconds": None if seen.first_splat is None else round(seen.first_splat, 3),
-        "splats": [_splat(splat) for splat in seen.splats],
-        "boot_splats": [_splat(splat) for splat in seen.boot_splats],
+        "splats": _splats(seen.splats),
+        "boot_splats": _splats(seen.boot_splats),
         "armed": [
             {
                 "detector": arming.detector.name,
@@ -93,6 +103,7 @@ def trial_document(result: TrialResult, folder: str, repeat: Sequence[str]) -> J
         },
         "life": [{"event": life.event.name, "detail": life.detail} for life in seen.life],
         "markers_seen": all(seen.markers),
+        "sources": list(sources),
         "pace": {
             "counters": {name: _points(points) for name, points in seen.pace.counters.items()},
             "console": _points(seen.pace.console),
@@ -127,7 +138,42 @@ def _machine(trial: Trial) -> Json:
     }
 
 
-def _splat(splat: Splat) -> Json:
+def _splats(splats: Sequence[Splat]) -> list[Json]:
+    """All of them by their heads, the first ones whole: a race that is lost prints without end."""
+    return [
+        {**_head(splat), **(_body(splat) if number < WHOLE else {})}
+        for number, splat in enumerate(splats)
+    ]
+
+
+def _body(splat: Splat) -> Json:
+    return {
+        "access": splat.access,
+        "object": str(splat.slab) if splat.slab else "",
+        "stamp": splat.stamp,
+        "scenario": splat.scenario,
+        "corrupted": splat.corrupted,
+        "stacks": [
+            {
+                "name": stack.name,
+                "frames": [
+                    {
+                        "function": frame.function,
+                        "offset": frame.offset,
+                        "size": frame.size,
+                        "sure": frame.sure,
+                        "place": frame.place,
+                    }
+                    for frame in stack.frames[:_FRAMES]
+                ],
+            }
+            for stack in splat.stacks[:_STACKS]
+        ],
+        "text": splat.text[:_TEXT],
+    }
+
+
+def _head(splat: Splat) -> Json:
     return {
         "family": splat.family,
         "kind": splat.kind,

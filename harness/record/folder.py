@@ -22,6 +22,9 @@ from harness.guest.qemu import pasteable
 from harness.kernel.built import BuiltKernel
 from harness.paths import PROJECT
 from harness.record.document import Json, run_document, trial_document
+from harness.record.history.keep import Keeper
+from harness.record.load import Run
+from harness.record.sources import excerpts, places
 from harness.splat.report import Splat
 from harness.trial.trial import TrialResult
 
@@ -34,7 +37,7 @@ class RunFolder:
     def __init__(self, command: Sequence[str], base: Path = RESULTS) -> None:
         self._started = time.time()
         self._command = tuple(command)
-        self._trials: list[Json] = []
+        self._trials: list[bytes] = []
         self._begun = 0
         stamp = datetime.datetime.fromtimestamp(self._started).strftime("%Y%m%d-%H%M%S")
         self.name = f"{stamp}-{secrets.token_hex(2)}"
@@ -47,6 +50,9 @@ class RunFolder:
                 hint="give another folder with --results",
             ) from None
         self._save()
+        started = run_document("", self._started, (), {}, ())["started"]
+        run = Run(self.name, started, self._command, _host(), self.path.absolute())
+        self._history = Keeper(run)
 
     def trial_folder(self, title: str) -> Path:
         """The folder of the next trial, which no other one gets; ``title`` is made harmless."""
@@ -71,9 +77,14 @@ class RunFolder:
                 folder / "qemu.sh",
                 ("#!/bin/sh\n" + _shell(pasteable(result.command)) + "\n").encode(),
             )
-        self._keep_config(result.trial.kernel)
-        self._trials.append(trial_document(result, folder.name, repeat))
+        kernel = result.trial.kernel
+        self._keep_config(kernel)
+        first = (*seen.splats, *seen.boot_splats)[:1]
+        sources = excerpts(places(first[0]), kernel) if first else []
+        document = trial_document(result, folder.name, repeat, sources)
+        self._trials.append(encoded(document).rstrip())
         self._save()
+        self._history.add(document)
 
     def _keep_config(self, kernel: BuiltKernel | None) -> None:
         """The final config, once a kernel: its content id alone does not outlive the cache."""
@@ -84,8 +95,22 @@ class RunFolder:
             write(copy, kernel.config.read_bytes())
 
     def _save(self) -> None:
-        document = run_document(self.name, self._started, self._command, _host(), self._trials)
-        write(self.path / "result.json", json.dumps(document, indent=1).encode() + b"\n")
+        """Each trial is encoded once: a night has hundreds of them, and each rewrites the file."""
+        head = encoded(run_document(self.name, self._started, self._command, _host(), []))
+        before, empty, behind = head.rpartition(b"[]")
+        assert empty
+        trials = b",\n".join(self._trials)
+        write(self.path / "result.json", before + b"[" + trials + b"]" + behind)
+
+
+_ROW = re.compile(r"\[\n\s+([-0-9.e, \n]+?)\n\s*\]")
+
+
+def encoded(document: Json) -> bytes:
+    """JSON for people too: indented, but with each row of numbers on one line."""
+    text = json.dumps(document, indent=1)
+    # No string holds a newline in JSON, so that none is touched.
+    return _ROW.sub(lambda row: f"[{' '.join(row[1].split())}]", text).encode() + b"\n"
 
 
 def write(path: Path, content: bytes) -> None:
