@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from harness.campaign.series import Series, repeat
-from harness.commands.options import DEFAULT_KERNEL, DEFAULT_MACHINE, positive
+from harness.commands.options import DEFAULT_KERNEL, positive
 from harness.errors import HarnessError, UsageError
 from harness.guest.remote import connect, parse_target
 from harness.kernel.build import build
@@ -25,7 +25,7 @@ from harness.record.folder import RESULTS, RunFolder
 from harness.record.table import evidence_lines
 from harness.spec.case import TestCase
 from harness.spec.kernel import load_kernel
-from harness.spec.machine import load_machine
+from harness.spec.machine import USUAL_MACHINE, load_machine
 from harness.trial.compile import compile_reproducer
 from harness.trial.trial import Trial, TrialResult, perform, perform_on
 from harness.trial.verdict import Outcome
@@ -41,7 +41,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=[],
         help=f"a kernel of guests/kernels/; may be given again (default {DEFAULT_KERNEL})",
     )
-    group.addoption("--machine", default=DEFAULT_MACHINE, help="a machine of qemu/")
+    group.addoption("--machine", default="", help="a machine of qemu/ (default: each case's own)")
     group.addoption("--ssh", default="", metavar="USER@HOST[:PORT]", help="a booted machine")
     group.addoption("--ssh-key", type=Path, help="private key for --ssh")
     group.addoption("--ssh-known-hosts", type=Path, help="known_hosts file for --ssh")
@@ -60,7 +60,7 @@ def pytest_configure(config: pytest.Config) -> None:
             parse_target(option.ssh)
         for name in option.kernel:
             load_kernel(name)
-        load_machine(option.machine)
+        load_machine(option.machine or USUAL_MACHINE)
     except UsageError as error:
         raise pytest.UsageError(str(error)) from None
 
@@ -82,8 +82,13 @@ def harness_target(request: pytest.FixtureRequest) -> Callable[[TestCase], Trial
         if option.ssh:
             return functools.partial(_on_remote, request.config, progress)
         spec = load_kernel(request.param)
-        machine = load_machine(option.machine)
-        plan = Series((spec,), machine, (), seconds=option.trial_time, accel=option.accel)
+        machine = load_machine(option.machine or USUAL_MACHINE)
+        plan = Series(
+            *((spec,), machine, ()),
+            seconds=option.trial_time,
+            accel=option.accel,
+            machine_asked=bool(option.machine),
+        )
         kernel = build(spec, progress=progress)
         return functools.partial(_on_guest, request.config, progress, plan, kernel)
     except HarnessError as error:
@@ -148,9 +153,9 @@ def _on_guest(
     trial = Trial(
         case=case,
         binary=compile_reproducer(case.reproducer),
-        seconds=plan.seconds or case.seconds,
+        seconds=plan.seconds_of(case),
         kernel=kernel,
-        machine=plan.machine,
+        machine=plan.machine_of(case),
         accel=plan.accel,
     )
     result = perform(trial, folder.trial_folder(f"{case.name}--{kernel.name}"), progress)

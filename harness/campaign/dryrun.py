@@ -14,6 +14,7 @@ from harness.kernel.build import plan as build_plan
 from harness.progress import Progress
 from harness.spec.case import TestCase
 from harness.spec.kernel import KernelSpec
+from harness.spec.machine import MachineSpec
 from harness.trial.compile import FLAGS, LIBRARY
 
 RUN = Path("$RUN")
@@ -28,12 +29,13 @@ def describe(series: Series) -> Iterator[str]:
     for case in series.cases:
         yield f"# {case.name}"
         yield _compile(case)
-    yield f"# {series.machine.name}: {series.machine.about}"
-    for spec in series.kernels:
-        yield _qemu(series, spec)
+    machines = {machine.name: machine for machine in map(series.machine_of, series.cases)}
+    for machine in machines.values():
+        yield f"# {machine.name}: {machine.about}"
+        for spec in series.kernels:
+            yield _qemu(series, spec, machine)
     for case in series.cases:
-        seconds = series.seconds or case.seconds
-        words = [] if case.foreign else ["-t", str(seconds)]
+        words = [] if case.foreign else ["-t", str(series.seconds_of(case))]
         remote = shlex.join([f"/tmp/{case.name}", *words, *case.args])
         yield f"ssh -i $RUN/key -p $PORT root@127.0.0.1 {shlex.quote(remote)}"
 
@@ -43,13 +45,13 @@ def _compile(case: TestCase) -> str:
     return shlex.join(["gcc", *FLAGS, str(case.reproducer), *library, "-o", case.name])
 
 
-def _qemu(series: Series, spec: KernelSpec) -> str:
+def _qemu(series: Series, spec: KernelSpec, machine: MachineSpec) -> str:
     built = find(spec)
     launch = Launch(
         image=built.image if built else Path("bzImage"),
         release=built.release if built else "",
         initrd=RUN / "initrd",
-        machine=series.machine,
+        machine=machine,
         accel=choose(Progress(), series.accel),
         console=RUN / "console.log",
         pulse=RUN / "pulse.log",

@@ -19,7 +19,7 @@ from harness.record.folder import RESULTS, RunFolder
 from harness.spec.case import TestCase
 from harness.spec.cases import load_cases
 from harness.spec.kernel import KERNELS, KernelSpec, load_kernel
-from harness.spec.machine import MACHINES, MachineSpec, load_machine
+from harness.spec.machine import MACHINES, USUAL_MACHINE, MachineSpec, load_machine
 from harness.trial.compile import compile_reproducer
 from harness.trial.evidence import Evidence
 from harness.trial.trial import Trial, TrialResult
@@ -32,6 +32,8 @@ class Series:
     for each case on each kernel, 0 for no limit; ``until_splat`` ends a case on a kernel at its
     first FAIL; ``budget`` are the seconds for each case on each kernel after which no new guest
     is started.  ``guests`` is how many run at a time, None what engine.local() finds right.
+    A case runs on the machine that it names itself, unless ``machine_asked``: then all run on
+    ``machine``.
     """
 
     kernels: tuple[KernelSpec, ...]
@@ -45,14 +47,33 @@ class Series:
     append: tuple[str, ...] = ()
     jobs: int = os.cpu_count() or 1
     guests: int | None = None
+    machine_asked: bool = False
+
+    def machine_of(self, case: TestCase) -> MachineSpec:
+        return (
+            load_machine(case.machine) if case.machine and not self.machine_asked else self.machine
+        )
+
+    def seconds_of(self, case: TestCase) -> int:
+        return self.seconds or case.seconds
 
 
 def series(
     kernels: Sequence[str], machine: str, cases: Sequence[TestCase], **settings: object
 ) -> Series:
-    """Read the declarations by name.  Raises SpecError before anything long begins."""
+    """Read the declarations by name; no ``machine``: each case's own, or else the usual one.
+
+    Raises SpecError before anything long begins.
+    """
     specs = tuple(load_kernel(name) for name in kernels)
-    return Series(specs, load_machine(machine), tuple(cases), **settings)  # type: ignore[arg-type]
+    plan = Series(
+        *(specs, load_machine(machine or USUAL_MACHINE), tuple(cases)),
+        machine_asked=bool(machine),
+        **settings,  # type: ignore[arg-type]
+    )
+    for case in cases:
+        plan.machine_of(case)
+    return plan
 
 
 def run_series(
@@ -75,7 +96,8 @@ def run_series(
     }
     folder = RunFolder(command, results)
     done: list[TrialResult] = []
-    with engine or local(plan.guests, plan.machine, progress) as engine:
+    largest = max(map(plan.machine_of, plan.cases), key=lambda m: m.cpus, default=plan.machine)
+    with engine or local(plan.guests, largest, progress) as engine:
         for spec in plan.kernels:
             try:
                 kernel = build(spec, progress=progress, jobs=plan.jobs)
@@ -102,9 +124,9 @@ def _trial(plan: Series, case: TestCase, kernel: BuiltKernel, binary: Path) -> T
     return Trial(
         case=case,
         binary=binary,
-        seconds=plan.seconds or case.seconds,
+        seconds=plan.seconds_of(case),
         kernel=kernel,
-        machine=plan.machine,
+        machine=plan.machine_of(case),
         accel=plan.accel,
         append=plan.append,
     )
@@ -178,8 +200,8 @@ def _not_built(
     folder: RunFolder,
 ) -> TrialResult:
     kind = "compile" if isinstance(error, CompileError) else "build"
-    seconds = plan.seconds or case.seconds
-    trial = Trial(case, binary, seconds, machine=plan.machine, remote=spec.name)
+    seconds, machine = plan.seconds_of(case), plan.machine_of(case)
+    trial = Trial(case, binary, seconds, machine=machine, remote=spec.name)
     verdict = Verdict(Outcome.ERROR, (Reason(kind, error.what),))
     path = folder.trial_folder(f"{case.name}--{spec.name}")
     path.mkdir(mode=0o700)
@@ -191,14 +213,16 @@ def _not_built(
 def repeat(plan: Series, spec: KernelSpec, case: TestCase) -> list[str]:
     """The command that repeats one trial of ``plan``."""
     # A declared case with arguments of its own was run by "reproduce" as well.
-    own = case.foreign or case not in load_cases()
+    declared = {(known.name, known.args) for known in load_cases()}
+    own = case.foreign or (case.name, case.args) not in declared
     words = ["--", *case.args] if own and case.args else []
+    machine = plan.machine_of(case)
     return [
         "harness",
         *(["reproduce", str(case.reproducer)] if own else ["run", case.name]),
         *("--kernel", _by_name(KERNELS, spec.name, spec.file)),
-        *("--machine", _by_name(MACHINES, plan.machine.name, plan.machine.file)),
-        *("--time", str(plan.seconds or case.seconds)),
+        *("--machine", _by_name(MACHINES, machine.name, machine.file)),
+        *("--time", str(plan.seconds_of(case))),
         *(("--accel", plan.accel) if plan.accel else ()),
         # With "=", for a value that begins with a dash would be taken for an option.
         *(f"--append={text}" for text in plan.append),

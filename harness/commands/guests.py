@@ -15,7 +15,7 @@ from harness.guest.keeper import Kept, find, halt, keep, running
 from harness.kernel.build import build
 from harness.progress import default_progress
 from harness.spec.kernel import load_kernel
-from harness.spec.machine import load_machine
+from harness.spec.machine import USUAL_MACHINE, load_machine
 
 
 def add(verbs: Any) -> None:
@@ -36,7 +36,7 @@ def boot(args: argparse.Namespace) -> int:
     if args.kernel and len(args.kernel) > 1:
         raise UsageError("harness boot takes one --kernel")
     spec = load_kernel((args.kernel or [args.default_kernel])[0])
-    machine = load_machine(args.machine)
+    machine = load_machine(args.machine or USUAL_MACHINE)
     progress = default_progress()
     kernel = build(spec, progress=progress, jobs=args.jobs)
     with progress.stage(f"boot {kernel.name} on {machine.name}"):

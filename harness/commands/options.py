@@ -6,8 +6,9 @@ import argparse
 import os
 import re
 
+from harness.spec.machine import USUAL_MACHINE
+
 DEFAULT_KERNEL = "v5.10-debug"
-DEFAULT_MACHINE = "two-nodes"
 
 
 def common(verb: argparse.ArgumentParser, *, several: bool = True) -> None:
@@ -18,7 +19,9 @@ def common(verb: argparse.ArgumentParser, *, several: bool = True) -> None:
         action="append",
         help=("may be given again; " if several else "") + f"default {DEFAULT_KERNEL}",
     )
-    verb.add_argument("-m", "--machine", default=DEFAULT_MACHINE, help=f"default {DEFAULT_MACHINE}")
+    verb.add_argument(
+        "-m", "--machine", default="", help=f"default: the case's own, or else {USUAL_MACHINE}"
+    )
     verb.add_argument("-j", "--jobs", type=positive, default=os.cpu_count() or 1, help="of make")
     verb.add_argument(
         "--accel", choices=("auto", "kvm", "tcg"), default="", help="default: a probe decides"

@@ -18,7 +18,7 @@ from harness.progress import default_progress
 from harness.record.folder import RESULTS
 from harness.record.table import kernel_name, line, show
 from harness.spec.case import TestCase
-from harness.spec.cases import load_cases, select
+from harness.spec.cases import load_cases, quick, select
 from harness.trial.trial import TrialResult
 from harness.trial.verdict import Outcome
 
@@ -35,6 +35,11 @@ def add(verbs: Any) -> None:
     _recorded(run)
     run.add_argument("--runs", type=positive, default=1, help="fresh guests a case and kernel")
     run.add_argument("--time", type=positive, help="seconds; default: each case's own")
+    run.add_argument(
+        "--quick",
+        action="store_true",
+        help="the quick suite: the cases that have a share of it, each for its short time",
+    )
     run.add_argument(
         "--as-declared",
         action="store_true",
@@ -66,7 +71,15 @@ def _recorded(verb: argparse.ArgumentParser) -> None:
 
 
 def run_cases(args: argparse.Namespace) -> int:
-    plan = _plan(args, select(args.case), seconds=args.time, runs=args.runs)
+    cases = select(args.case)
+    if args.quick:
+        cases = quick(cases)
+        if not cases:
+            raise UsageError(
+                f"no part of the quick suite: {', '.join(args.case)}",
+                hint="a case has a part by quick=SECONDS in its declaration",
+            )
+    plan = _plan(args, cases, seconds=args.time, runs=args.runs)
     return _run(plan, args)
 
 

@@ -6,6 +6,7 @@ import difflib
 import importlib.util
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from harness.errors import HarnessError, SpecError
@@ -39,6 +40,11 @@ def select(names: Sequence[str], folder: Path = TESTCASES) -> list[TestCase]:
             hint = f"did you mean {near[0]}?" if near else "there are: " + ", ".join(by_name)
             raise SpecError(f"no test case {name!r} in {folder}", hint=hint)
     return [by_name[name] for name in names]
+
+
+def quick(cases: Sequence[TestCase]) -> list[TestCase]:
+    """The quick suite's part of ``cases``, each with its short time as its own."""
+    return [replace(case, seconds=case.quick) for case in cases if case.quick]
 
 
 def _imported(file: Path) -> object:

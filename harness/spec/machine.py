@@ -9,6 +9,7 @@ from harness.paths import PROJECT
 from harness.spec.reader import View, declared, load, names_in, parse_size
 
 MACHINES = PROJECT / "qemu"
+USUAL_MACHINE = "two-nodes"
 
 HUGE_PAGE_SIZES = {"2M": 2 << 20, "1G": 1 << 30}
 """x86-64's huge page sizes in bytes, by the names that declarations use."""
