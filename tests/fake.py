@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from harness.errors import GuestLost
 from harness.guest.seam import Completed, Life, LifeEvent, Running
-from harness.trial import facts, snapshot
+from harness.trial import epilogue, facts, snapshot
 
 FACTS = """\
 uid=0
@@ -52,7 +52,9 @@ class Script:
 
     ``early`` comes while the facts are asked for; ``dies`` is a life event that comes during
     the run, ``late`` console text that comes after the reproducer's end, ``last`` what comes
-    with the last snapshot; ``deaf`` makes markers vanish.
+    with the last snapshot; ``deaf`` makes markers vanish.  ``emptied`` is the snapshot after the
+    pools were asked to shrink, ``left`` what the reproducer finds outside of them, ``arranged``
+    what the commands say that set the guest up.
     """
 
     early: bytes = b""
@@ -66,6 +68,9 @@ class Script:
     deaf: bool = False
     boot: bytes = b"[    0.000000][    T0] Linux version 5.10.218\n"
     facts: str = FACTS
+    emptied: str = ""
+    left: str = ""
+    arranged: str = ""
     snapshots: list[str] = field(
         default_factory=lambda: [counters(), counters(migrated=200)],
     )
@@ -98,12 +103,18 @@ class FakeGuest:
         if self.events:
             raise GuestLost("the guest is dead")
         out = ""
-        if command == facts.COMMAND:
+        if command.startswith(facts.COMMAND):
             self.text += self.script.early
             out = self.script.facts
+        elif command.endswith(epilogue.LEFT):
+            out = self.script.left
+        elif command == epilogue.COMMAND:
+            out = self.script.emptied
         elif command == snapshot.COMMAND:
             self.text += self.script.last if len(self._snapshots) == 1 else b""
             out = self._snapshots.pop(0) if len(self._snapshots) > 1 else self._snapshots[0]
+        elif command.endswith(epilogue.CLEAR):
+            out = self.script.arranged
         elif "/dev/kmsg" in command and not self.script.deaf:
             words = command.split("'")[1]
             stamp = "[    9.000000][  T100] " if b"] " in self.script.boot else ""

@@ -100,6 +100,11 @@ def trial_document(
                 {"counter": d.counter, "node": d.node, "before": d.before, "after": d.after}
                 for d in seen.drift
             ],
+            "leaks": [
+                {"counter": d.counter, "node": d.node, "before": d.before, "after": d.after}
+                for d in seen.leaks
+            ],
+            "faults": [{"oracle": oracle, "text": text} for oracle, text in seen.faults],
         },
         "life": [{"event": life.event.name, "detail": life.detail} for life in seen.life],
         "markers_seen": all(seen.markers),
@@ -199,6 +204,9 @@ def _snapshot(snapshot: Snapshot | None) -> Json | None:
         ],
         "meminfo": dict(snapshot.meminfo),
         "vmstat": dict(snapshot.vmstat),
+        "cgroup": dict(snapshot.cgroup),
+        "debugfs": dict(snapshot.debugfs),
+        "functions": dict(snapshot.functions),
         "debug_locks": snapshot.debug_locks,
         "tainted": snapshot.tainted,
     }

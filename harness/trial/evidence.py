@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from harness.guest.seam import Life
-from harness.spec.case import Detector
+from harness.spec.case import Detector, Source
 from harness.splat.report import Splat
 from harness.trial.facts import Facts
 from harness.trial.pace import Pace
@@ -43,6 +43,11 @@ class Exercised:
     reached: int | None
 
     @property
+    def asked(self) -> bool:
+        """Whether it has a say: a count that only some kernels offer has none on the others."""
+        return self.reached is not None or Source(self.source).everywhere
+
+    @property
     def enough(self) -> bool:
         return self.reached is not None and self.reached >= self.least
 
@@ -58,6 +63,8 @@ class Evidence:
     were written to /dev/kmsg came out on the console: the console speaks, and what stands
     between them belongs to this trial.  ``pace`` is how counters and console grew.
     ``harness_fault`` is what went wrong on our side.
+    ``drift`` are counters that are not what they were, ``leaks`` what the epilogue found;
+    ``faults`` are what the kernel's own counters say against it, as (oracle, text).
     """
 
     facts: Facts | None = None
@@ -71,6 +78,8 @@ class Evidence:
     before: Snapshot | None = None
     after: Snapshot | None = None
     drift: tuple[Drift, ...] = ()
+    leaks: tuple[Drift, ...] = ()
+    faults: tuple[tuple[str, str], ...] = ()
     life: tuple[Life, ...] = ()
     markers: tuple[bool, bool] = (False, False)
     overdue: bool = False

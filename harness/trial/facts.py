@@ -3,21 +3,41 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from harness.spec.case import Detector, TestCase
+from harness.spec.case import Detector, Needs, TestCase
 from harness.trial.snapshot import Snapshot
 
 COMMAND = (
     "echo uid=$(id -u); echo release=$(uname -r); echo version=$(uname -v); echo cpus=$(nproc);"
     " echo memory_nodes=$(cat /sys/devices/system/node/has_memory 2>/dev/null || echo 0);"
     " echo cmdline=$(cat /proc/cmdline);"
-    " (zcat /proc/config.gz || cat /boot/config-$(uname -r)) 2>/dev/null | grep -E '^CONFIG_("
-    + "|".join(detector.value.removeprefix("CONFIG_") for detector in Detector)
-    + "|HUGETLBFS|MIGRATION|NUMA)=';"
-    " true"
 )
+
+ALWAYS = (
+    *(detector.value for detector in Detector),
+    *("CONFIG_HUGETLBFS", "CONFIG_MIGRATION", "CONFIG_NUMA", "CONFIG_FUNCTION_PROFILER"),
+)
+"""Options that are asked for with every case."""
+
+
+def options_of(case: TestCase) -> tuple[str, ...]:
+    """The kernel options that decide whether ``case`` can run and be believed."""
+    return tuple(dict.fromkeys((*ALWAYS, *case.needs.options)))
+
+
+def command(options: Iterable[str]) -> str:
+    """The shell command whose output ``parse`` reads; asks the guest's own config for ``options``,
+    for none of them where they are known from its build.
+    """
+    names = "|".join(name.removeprefix("CONFIG_") for name in options)
+    if not names:
+        return COMMAND + " true"
+    return (
+        f"{COMMAND} (zcat /proc/config.gz || cat /boot/config-$(uname -r)) 2>/dev/null"
+        f" | grep -E '^CONFIG_({names})='; true"
+    )
 
 
 @dataclass(frozen=True)
@@ -33,11 +53,14 @@ class Facts:
     options: Mapping[str, str]
 
     def has(self, detector: Detector) -> bool:
-        return self.options.get(detector.value) == "y"
+        return self.option(detector.value)
+
+    def option(self, name: str) -> bool:
+        return self.options.get(name) == "y"
 
 
 def parse(text: str, options: Mapping[str, str] | None = None) -> Facts:
-    """Read what COMMAND prints; ``options`` are those known from the kernel's build."""
+    """Read what ``command`` prints; ``options`` are those known from the kernel's build."""
     values: dict[str, str] = {}
     for line in text.splitlines():
         key, found, value = line.partition("=")
@@ -58,24 +81,51 @@ def parse(text: str, options: Mapping[str, str] | None = None) -> Facts:
 def missing(case: TestCase, facts: Facts, pools: Snapshot) -> tuple[str, ...]:
     """What ``case`` needs and the guest lacks, each with what would enable it."""
     needs, lacks = case.needs, []
+    machine = f"try --machine {case.machine or 'two-nodes'}"
     if len(facts.nodes) < needs.nodes:
         lacks.append(
-            f"{needs.nodes} nodes with memory are needed, there are {len(facts.nodes)}: "
-            "try --machine two-nodes"
+            f"{needs.nodes} nodes with memory are needed, there are {len(facts.nodes)}: {machine}"
         )
     if facts.cpus < needs.cpus:
-        lacks.append(f"{needs.cpus} CPUs are needed, there are {facts.cpus}")
+        lacks.append(f"{needs.cpus} CPUs are needed, there are {facts.cpus}: {machine}")
     if needs.root and facts.uid != 0:
         lacks.append("root is needed, for MPOL_MF_MOVE_ALL and the huge page pools")
+    for option in needs.options:
+        if not facts.option(option):
+            lacks.append(
+                f"this kernel has no {option}: it takes {option}=y in a fragment of guests/config"
+            )
+    lacks += _range(needs, facts.release)
     for size, count in ((2 << 20, needs.free_2m), (1 << 30, needs.free_1g)):
         for node in facts.nodes[: needs.nodes]:
             free = pools.pools.get((node, size, "free"), 0)
             if free < count:
                 lacks.append(
                     f"{count} free huge pages of {size >> 20} MiB are needed on node {node}, "
-                    f"there are {free}: see huge_pages: in qemu/*.yaml"
+                    f"there are {free}: {machine}, or see huge_pages: in qemu/*.yaml"
                 )
+    free_memory = pools.meminfo.get("MemAvailable", 0) << 10
+    if free_memory < needs.memory:
+        lacks.append(
+            f"{needs.memory >> 20} MiB of free memory are needed beside the huge pages, "
+            f"there are {free_memory >> 20} MiB: {machine}"
+        )
     return tuple(lacks)
+
+
+def _range(needs: Needs, release: str) -> list[str]:
+    version = _version(release)
+    if needs.since and version < _version(needs.since):
+        return [f"a kernel since {needs.since} is needed, this is {release}: {needs.why}"]
+    if needs.before and version >= _version(needs.before):
+        return [f"a kernel before {needs.before} is needed, this is {release}: {needs.why}"]
+    return []
+
+
+def _version(release: str) -> tuple[int, ...]:
+    """``6.1.0-30-amd64`` to (6, 1, 0), so that releases compare as they came out."""
+    found = re.match(r"(\d{1,5})\.(\d{1,5})(?:\.(\d{1,5}))?", release)
+    return tuple(int(part or 0) for part in found.groups()) if found else (0, 0, 0)
 
 
 def _number(text: str) -> int:

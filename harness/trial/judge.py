@@ -65,6 +65,9 @@ def _failures(case: TestCase, seen: Evidence) -> Iterator[Reason]:
         for bit, meaning in TAINTS.items():
             if new >> bit & 1:
                 yield Reason("taint", f"a report tainted the kernel, but none was read: {meaning}")
+    for oracle, text in seen.faults:
+        if oracle != "counters" or not case.foreign:
+            yield Reason(oracle, text)
     if seen.splats or seen.overdue or any(life.event.kernel for life in seen.life):
         return  # the reproducer was ended from outside: its status and the counters say nothing
     if case.foreign:
@@ -83,6 +86,9 @@ def _signals(seen: Evidence) -> Iterator[Reason]:
 def _drifts(seen: Evidence) -> Iterator[Reason]:
     for drift in seen.drift:
         yield Reason("counters", str(drift))
+    # A page that the drift has named already is missed a second time when the pool shrinks.
+    for leak in () if seen.drift else seen.leaks:
+        yield Reason("leak", str(leak))
 
 
 def _errors(case: TestCase, seen: Evidence) -> Iterator[Reason]:
@@ -132,7 +138,7 @@ def _doubts(case: TestCase, seen: Evidence) -> Iterator[Reason]:
         elif arming.after:
             yield Reason("armed", f"{name} went off during the run: {arming.after}")
     for count in seen.exercised:
-        if not count.enough:
+        if count.asked and not count.enough:
             reached = "nobody counted" if count.reached is None else f"only {count.reached}"
             yield Reason(
                 "exercised", f"{count.counter} ({count.source}): {reached} of {count.least} needed"

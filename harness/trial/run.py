@@ -15,13 +15,14 @@ from harness.spec.case import AtLeast, Source, TestCase
 from harness.splat.lines import STAMP
 from harness.splat.reader import Reader, read
 from harness.splat.report import Splat
+from harness.trial import arrange, epilogue, limits
 from harness.trial import facts as facts_
 from harness.trial import results as results_
 from harness.trial import snapshot as snapshot_
 from harness.trial.arming import arming
 from harness.trial.evidence import Evidence, Exercised
 from harness.trial.pace import PaceKeeper
-from harness.trial.snapshot import Snapshot
+from harness.trial.snapshot import Drift, Snapshot
 
 POLL = 0.02
 """Seconds between two looks at console, life and reproducer."""
@@ -44,6 +45,9 @@ GRACE = 45.0
 
 SETTLE = 5.0
 """Seconds in which counters may still settle: free_hpage_workfn() gives huge pages back later."""
+
+SHRINK, SCAN = 60.0, 300.0
+"""Seconds that emptying the pools may take, and kmemleak's scan of all memory when emulated."""
 
 REMOTE_FOLDER = "/tmp"
 
@@ -84,6 +88,10 @@ class _Run:
         self._finish()
         return self._seen
 
+    @property
+    def _path(self) -> str:
+        return f"{REMOTE_FOLDER}/{self._case.name}"
+
     def _note(self, **seen: object) -> None:
         self._seen = replace(self._seen, **seen)  # type: ignore[arg-type]
 
@@ -98,19 +106,35 @@ class _Run:
 
     def _prepare(self) -> bool:
         """Facts, the first marker, the first snapshot, needs.  False when something is missing."""
-        said = self._guest.run(facts_.COMMAND).out.decode("utf-8", "replace")
-        facts = facts_.parse(said, self._settings.options)
+        case, known = self._case, self._settings.options
+        asked = () if known else facts_.options_of(case)
+        facts = facts_.parse(self._ask(facts_.command(asked)), known)
         begin = self._mark("begin")
         if begin >= 0:
             self._begin_at(begin)
+        lacks = arrange.missing(
+            self._ask(
+                arrange.command(
+                    case, profiler=facts.option("CONFIG_FUNCTION_PROFILER"), own=self._own
+                )
+                + f"; {epilogue.CLEAR}"
+            )
+        )
         before = self._snapshot()
-        missing = facts_.missing(self._case, facts, before)
+        missing = facts_.missing(case, facts, before) + lacks
         self._note(facts=facts, before=before, missing=missing, markers=(begin >= 0, False))
         return not missing
 
+    @property
+    def _own(self) -> bool:
+        """Whether the guest is ours alone, to be thrown away afterwards."""
+        return bool(self._guest.command)
+
+    def _ask(self, command: str, timeout: float = 30.0) -> str:
+        return self._guest.run(command, timeout=timeout).out.decode("utf-8", "replace")
+
     def _snapshot(self) -> Snapshot:
-        said = self._guest.run(snapshot_.COMMAND)
-        return snapshot_.parse(said.out.decode("utf-8", "replace"))
+        return snapshot_.parse(self._ask(snapshot_.COMMAND))
 
     def _mark(self, word: str) -> int:
         """Write a marker to /dev/kmsg; the console offset behind it, -1 where it did not come."""
@@ -123,12 +147,11 @@ class _Run:
         return start + found.end() if found else -1
 
     def _reproduce(self, binary: bytes) -> None:
-        path = f"{REMOTE_FOLDER}/{self._case.name}"
-        self._guest.push(binary, path)
+        self._guest.push(binary, self._path)
         args = list(self._case.args)
         if not self._case.foreign:
             args = ["-t", str(self._settings.seconds), *args]
-        running = self._guest.start(shlex.join([path, *args]))
+        running = self._guest.start(shlex.join([self._path, *args]))
         start = time.monotonic()
         keeper = PaceKeeper()
         try:
@@ -201,10 +224,39 @@ class _Run:
         after = self._snapshot()
         deadline = time.monotonic() + SETTLE
         assert self._seen.before is not None
-        while snapshot_.pool_drift(self._seen.before, after) and time.monotonic() < deadline:
+        before, own = self._seen.before, self._own
+        while snapshot_.pool_drift(before, after, own=own) and time.monotonic() < deadline:
             time.sleep(0.2)
             after = self._snapshot()
-        self._note(after=after, drift=snapshot_.pool_drift(self._seen.before, after))
+        self._note(
+            after=after,
+            drift=snapshot_.pool_drift(before, after, own=own),
+            faults=tuple(limits.faults(self._case, before, after)),
+        )
+        if own:
+            self._empty_the_pool()
+
+    def _empty_the_pool(self) -> None:
+        """The epilogue: huge pages that cannot be given back, or that are in no pool's books."""
+        left = epilogue.remains(snapshot_.parse(self._ask(epilogue.COMMAND, SHRINK)))
+        deadline = time.monotonic() + SETTLE
+        while left and time.monotonic() < deadline:
+            time.sleep(0.2)
+            left = epilogue.remains(snapshot_.parse(self._ask(epilogue.COMMAND, SHRINK)))
+        if not self._case.foreign and not left:
+            found = results_.parse(self._guest.run(f"{self._path} {epilogue.LEFT}").out)
+            left = tuple(
+                Drift(f"huge pages outside of any pool ({name})", -1, 0, number)
+                for name, number in found.counts.items()
+                if number
+            )
+        self._note(leaks=left)
+        objects = epilogue.leaked_objects(
+            self._ask(f"[ ! -r {epilogue.KMEMLEAK} ] || {{ {epilogue.SCAN}; }}", SCAN)
+        )
+        if objects:
+            told = f"{len(objects)} unreferenced objects, the first: {objects[0]}"
+            self._note(faults=(*self._seen.faults, ("kmemleak", told)))
 
     def _finish(self) -> None:
         self._read()  # what came since the reproducer's end, before the markers and among them
@@ -218,7 +270,7 @@ class _Run:
             arming=arming(
                 *(self._case, seen.facts, seen.before, seen.after),
                 *(seen.boot_splats, self._splats),
-                filtered=bool(self._guest.command),
+                filtered=self._own,
             ),
             exercised=tuple(self._exercised(count) for count in self._case.exercised),
         )
@@ -229,7 +281,7 @@ class _Run:
         if count.source is Source.REPRODUCER:
             reached = seen.results.counts.get(count.counter)
         elif seen.before and seen.after:
-            reached = snapshot_.growth(seen.before, seen.after, count.counter)
+            reached = snapshot_.growth(seen.before, seen.after, count.counter, count.source)
         else:
             reached = None
         return Exercised(count.counter, count.source.value, count.least, reached)

@@ -14,12 +14,13 @@ from harness.guest.boot import boot
 from harness.guest.seam import Guest
 from harness.kernel.built import BuiltKernel
 from harness.progress import Progress
-from harness.spec.case import Detector, TestCase
+from harness.spec.case import TestCase
 from harness.spec.machine import MachineSpec
 from harness.splat.reader import read
 from harness.splat.symbols import Symbols
 from harness.stop import Stop
 from harness.trial.evidence import Evidence
+from harness.trial.facts import options_of
 from harness.trial.judge import judge
 from harness.trial.run import Settings, run
 from harness.trial.verdict import Outcome, Reason, Verdict
@@ -125,7 +126,7 @@ def _settings(trial: Trial) -> Settings:
     if trial.kernel is None:
         return Settings(trial.seconds)
     kernel = trial.kernel
-    options = {detector.value: kernel.option(detector.value) for detector in Detector}
+    options = {name: kernel.option(name) for name in options_of(trial.case)}
     return Settings(trial.seconds, options)
 
 

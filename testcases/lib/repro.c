@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #define _GNU_SOURCE
 #include "repro.h"
+#include "left.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -72,6 +73,8 @@ int repro_start(int argc, char **argv)
 	int i = 1;
 
 	setup();
+	if (argc == 2 && !strcmp(argv[1], "--left"))
+		exit(left_over());
 	if (argc > 2 && !strcmp(argv[1], "-t")) {
 		seconds = atof(argv[2]);
 		i = 3;

@@ -35,6 +35,10 @@ unsigned long count_read(const struct counter *c);
  * repro_start() reads "-t SECONDS" (default 10) and returns the index of the
  * first argument that it does not know.  running() is true until the time is
  * over, in every process.
+ *
+ * Call it first of all: with "--left" as the only argument it looks for huge
+ * pages that are in no pool's books, tells their number, and exits.  That is
+ * asked at the end of every trial, when the pools have been emptied.
  */
 int repro_start(int argc, char **argv);
 int running(void);
