@@ -37,6 +37,9 @@ _CLASSES = {
     "NETDEV": "other",
     "OOM": "other",
     "REBOOT": "other",
+    "SLUB": "bug",
+    "TRUSTY": "other",
+    "TORN": "other",
 }
 _FAULTS = {
     "general protection fault": "gpf",
@@ -53,18 +56,26 @@ def kind_of(splat: Splat) -> str:
     """The coarse class of a report."""
     if splat.family == "OOPS":
         return _FAULTS.get(splat.kind, "other")
+    if splat.kind == "remains of a slab report":
+        return "other"
     return _CLASSES.get(splat.family, "bug")
 
 
 def read(log: str) -> list[dict[str, object]]:
-    """What the reader finds in a console, for comparison with labels."""
+    """What the reader finds in a console, for comparison with labels.
+
+    What came of a report (the panic behind an Oops) is an entry of its own behind it.
+    """
     return [
         {
-            "kind": kind_of(splat),
-            "title": splat.title,
-            "function": splat.function,
-            "access": splat.access,
-            "start": splat.start,
+            "kind": kind_of(one),
+            "title": one.title,
+            "function": one.function,
+            "access": one.access,
+            "corrupted": bool(one.corrupted),
+            "reason": one.corrupted,
+            "start": one.start,
         }
-        for splat in reader.read(log.encode())
+        for splat in reader.read(log.encode("utf-8", "surrogatepass"))
+        for one in (splat, *splat.secondary)
     ]

@@ -25,6 +25,21 @@ FAULT = (
     "---[ end trace 0000000000000000 ]---",
 )
 WARNED = ("Modules linked in:", *FAULT)
+# What loops is called by guilty_function, which the system call's table calls.
+STALL = (
+    "CPU: 1 PID: 321 Comm: shuffle Not tainted 5.10.218 #1",
+    "Call Trace:",
+    " <IRQ>",
+    " dump_stack+0x9a/0xc0",
+    " rcu_sched_clock_irq+0x400/0x800",
+    " update_process_times+0x50/0x90",
+    " asm_sysvec_apic_timer_interrupt+0x12/0x20",
+    " </IRQ>",
+    "RIP: 0010:loops_for_ever+0x7/0x40",
+    " helper_of_it+0x10/0x30",
+    " guilty_function+0x44/0x120",
+    " do_syscall_64+0x33/0x40",
+)
 BAR = "=" * 66
 
 
@@ -115,10 +130,16 @@ SAMPLES: dict[str, Sample] = {
     "kasan user": kasan("user-memory-access"),
     "kasan wild": kasan("wild-memory-access"),
     "kasan double free": Sample(
-        (BAR, "BUG: KASAN: double-free or invalid-free in guilty_function+0x44/0x120", *TRACE, BAR),
+        (BAR, "BUG: KASAN: double-free in guilty_function+0x44/0x120", *TRACE, BAR),
         "KASAN",
         "double-free",
         "KASAN: double-free in guilty_function",
+    ),
+    "kasan either free": Sample(
+        (BAR, "BUG: KASAN: double-free or invalid-free in guilty_function+0x44/0x120", *TRACE, BAR),
+        "KASAN",
+        "invalid-free",
+        "KASAN: invalid-free in guilty_function",
     ),
     "kasan invalid free": Sample(
         (BAR, "BUG: KASAN: invalid-free in guilty_function+0x44/0x120", *TRACE, BAR),
@@ -178,10 +199,21 @@ SAMPLES: dict[str, Sample] = {
         *_WANTS,
     ),
     "irq order": lockdep(
-        "WARNING: HARDIRQ-safe -> HARDIRQ-unsafe lock order detected",
+        "WARNING: SOFTIRQ-safe -> SOFTIRQ-unsafe lock order detected",
         "irq lock order",
         "possible deadlock in guilty_function",
         *_WANTS,
+    ),
+    "hard irq order": lockdep(
+        "WARNING: HARDIRQ-safe -> HARDIRQ-unsafe lock order detected",
+        "irq lock order",
+        "possible deadlock in guilty_function",
+        "shuffle/321 [HC0[0]:SC0[0]:HE0:SE1] is trying to acquire:",
+        "ffff888004d0c0a8 (&made_up->lock){+.+.}-{3:3}, at: innocent_holder+0x44/0x120",
+        "... which became HARDIRQ-irq-safe at:",
+        "  lock_acquire+0x146/0x360",
+        "  _raw_spin_lock_irqsave+0x3c/0x60",
+        "  guilty_function+0x44/0x120",
     ),
     "inconsistent": lockdep(
         "WARNING: inconsistent lock state",
@@ -417,18 +449,21 @@ SAMPLES: dict[str, Sample] = {
         "SOFTLOCKUP",
         "soft lockup",
         "BUG: soft lockup in guilty_function",
+        body=STALL,
     ),
     "hard lockup": head(
         "NMI watchdog: Watchdog detected hard LOCKUP on cpu 1",
         "HARDLOCKUP",
         "hard lockup",
         "BUG: hard lockup in guilty_function",
+        body=STALL,
     ),
     "rcu stall": head(
         "rcu: INFO: rcu_preempt self-detected stall on CPU",
         "RCUSTALL",
         "rcu stall",
         "INFO: rcu detected stall in guilty_function",
+        body=STALL,
     ),
     "hung task": Sample(
         (
@@ -444,6 +479,23 @@ SAMPLES: dict[str, Sample] = {
         "HUNG",
         "task hung",
         "INFO: task hung in guilty_function",
+    ),
+    "trusty": Sample(
+        (
+            "trusty: panic (caller 0xffffffffe0001234): ASSERT FAILED at (made_up.c:12): false",
+            "trusty: HALT: (reason = 9)",
+        ),
+        "TRUSTY",
+        "secure world panic",
+        "trusty: panic",
+        function="",
+    ),
+    "torn": bare("WARNING:", "TORN", "cut off", "WARNING: corrupted"),
+    "remains": Sample(
+        ("INFO: Freed in guilty_function+0x1d0/0x200 age=1 cpu=1 pid=321", *TRACE[2:]),
+        "SLUB",
+        "remains of a slab report",
+        "INFO: Freed in guilty_function",
     ),
     "workqueue": bare(
         "BUG: workqueue lockup - pool cpus=0 node=0 flags=0x0 nice=0 stuck for 60s!",

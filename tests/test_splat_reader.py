@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.splat.families import FAMILIES, MARKERS, head_of
+from harness.splat.families import FAMILIES, head_of
+from harness.splat.prefilter import holds_marker
 from harness.splat.reader import MAX_LINE, Reader, read
 from harness.splat.report import Slab, Splat
 from harness.splat.signature import signature
-from tests.splat_samples import BAR, SAMPLES, TRACE, Sample
+from tests.splat_samples import BAR, SAMPLES, STALL, TRACE, Sample
 
 
 def console(lines: tuple[str, ...], context: str = "T321", at: float = 12.0) -> list[bytes]:
@@ -62,7 +63,7 @@ def test_every_kind_is_read_without_any_prefix(sample: Sample) -> None:
 def test_every_head_holds_a_marker(sample: Sample) -> None:
     heads = [line for line in sample.lines if head_of(line.encode())]
     assert heads
-    assert all(any(marker in line.encode() for marker in MARKERS) for line in heads)
+    assert all(holds_marker(line.encode() + b"\n") for line in heads)
 
 
 def test_every_family_has_a_sample() -> None:
@@ -180,7 +181,8 @@ def test_the_first_head_is_known_before_the_report_is_complete() -> None:
     assert (reader.pending, reader.seen_head) == (False, -1)
     assert reader.feed(lines[1]) == []
     assert (reader.pending, reader.seen_head) == (True, 1000 + len(lines[0]))
-    done = [splat for line in lines[2:] for splat in reader.feed(line)]
+    assert [splat for line in lines[2:] for splat in reader.feed(line)] == []
+    done = reader.feed(console(("eth0: link up",))[0])  # nothing more came of it
     assert [splat.start for splat in done] == [1000 + len(lines[0])]
     assert not reader.pending
 
@@ -256,7 +258,7 @@ def test_the_panic_that_follows_a_warning_belongs_to_it() -> None:
     lines.insert(2, "Kernel panic - not syncing: panic_on_warn set ...")
     found = read(b"".join(console(tuple(lines))))
     assert [splat.title for splat in found] == [SAMPLES["warning"].title]
-    assert found[0].followed_by == ("Kernel panic - not syncing: panic_on_warn set ...",)
+    assert [one.title for one in found[0].secondary] == ["kernel panic: panic_on_warn set ..."]
 
 
 @pytest.mark.parametrize("name", ["oom", "rss"])
@@ -283,7 +285,7 @@ def test_the_reports_of_other_cpus_belong_to_a_stall() -> None:
         ),
         "C0",
     )
-    other = console(("NMI backtrace for cpu 1", *TRACE), "C1", 12.5)
+    other = console(("NMI backtrace for cpu 1", *STALL), "C1", 12.5)
     (splat,) = read(b"".join(stall + other))
     assert splat.function == "guilty_function"
 

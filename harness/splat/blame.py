@@ -4,51 +4,66 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from itertools import pairwise
 
 from harness.splat import skips
+from harness.splat.dispatch import dispatches, faults
 from harness.splat.family import Blame, Family
 from harness.splat.frames import base_name
 from harness.splat.report import Frame
 
 # The kernel's own name of a system call differs by version and architecture.
 _SYSCALL = re.compile(
-    r"(?:__do_sys_|__se_sys_|compat_SyS_|__(?:x64|ia32|arm64|riscv)_(?:compat_)?sys_|SYSC_|SyS_|ksys_|sys_)"
-)
-
-# Who calls a handler on behalf of user space, a timer, a packet: the handler is what a task that
-# stalls was about.
-_DISPATCHERS = re.compile(
-    r"(?:_*vfs_(?:read|write|ioctl|fsync|getattr)|new_sync_(?:read|write)|do_iter_\w+|call_write_iter"
-    r"|do_vfs_ioctl|ksys_ioctl|compat_SyS_ioctl|__se_compat_sys_ioctl|__do_compat_sys_ioctl|__(?:x64|ia32|arm64|se)_sys_ioctl|compat_sys_ioctl|SyS_ioctl"
-    r"|mmap_region|__mmap_region|call_mmap|__fput|exit_aio|task_work_run|process_one_work"
-    r"|nfnetlink_rcv_\w+|rtnetlink_rcv_msg|genl_(?:family_)?rcv_msg\w*|sock_sendmsg\w*|__sock_sendmsg"
-    r"|sock_recvmsg\w*|_*sys_setsockopt|do_sock_setsockopt|sock_common_[gs]etsockopt|_*sys_getsockopt|SyS_setsockopt"
-    r"|_*netif_receive_skb_\w*core|deliver_skb|call_timer_fn|do_one_initcall"
-    r"|tasklet_action\w*|net_rx_action|__napi_poll|ip_local_deliver)"
+    r"(?:__do_sys_|__se_sys_|compat_SyS_|__(?:x64|ia32|arm64|riscv)_(?:compat_)?sys_|SYSC_|SyS_"
+    r"|ksys_|sys_)"
 )
 # Waiting for other CPUs: the wait is the event, whoever asked for it.
 _CROSS_CPU = re.compile(r"(?:smp_call_function|on_each_cpu)\w*")
+# How a CPU leaves the code that it was in: what stands behind on the stack was interrupted.
+_INTERRUPTED = re.compile(
+    r"(?:asm_)?(?:smp_|sysvec_)?\w*apic_timer_interrupt\w*|(?:asm_)?sysvec_\w+|el1h?_(?:64_)?irq"
+    r"|(?:asm_)?common_interrupt|ret_from_intr|handle_percpu_irq|decrementer_common\w*"
+)
+# Waits for what all share: who waits says nothing of who does not let go.
+_SHARED_WAITS: tuple[tuple[str, str], ...] = (
+    (r"rtnl_lock\w*", "rtnl_lock"),
+    (r"_*synchronize_(?:s?rcu|net|sched)\w*", "synchronize_rcu"),
+)
+
+
+@dataclass(frozen=True)
+class Trail:
+    """All frames that a report names, by the place where it names them.
+
+    ``head`` is the function in the first line; ``pointers`` the instruction pointers in the order
+    printed; ``access`` the backtrace; ``stacks`` all backtraces (those of other CPUs too), that
+    one included, each with the instruction pointer that was printed before it; ``locks`` the
+    frames of ``at: func+...`` lines; ``caller`` that of ``caller is``; ``safe`` the backtrace of
+    the interrupt that took the lock.
+    """
+
+    head: str = ""
+    pointers: Sequence[Frame] = ()
+    access: Sequence[Frame] = ()
+    stacks: Sequence[Sequence[Frame]] = field(default=())
+    locks: Sequence[Frame] = ()
+    caller: str = ""
+    safe: Sequence[Frame] = ()
 
 
 @cache
-def _skipped(family: str, blame: Blame) -> re.Pattern[str]:
-    lists = [skips.MACHINERY, skips.LIBRARY]
-    if blame is Blame.WAIT:
-        lists.append(skips.SLEEPING)
-    if blame is Blame.ENTRY:
-        lists += [skips.INTERRUPT, skips.SLEEPING]
-    if family in {"ATOMIC"}:
-        lists.append(skips.SLEEPING)
-    if family in {"WARNING", "REFCOUNT", "ODEBUG", "LOCKDEP", "KMEMLEAK", "BADPAGE"}:
-        lists.append(skips.HELPERS)
-    return skips.compiled(*lists)
+def _skipped(family: str, kind: str, blame: Blame) -> re.Pattern[str]:
+    return skips.compiled(*skips.lists_for(family, kind, blame))
 
 
 def is_machinery(function: str) -> bool:
     """Whether it is of the reporting, or of the way between user space and the kernel."""
-    return skips.compiled(skips.MACHINERY).fullmatch(function) is not None
+    return (
+        skips.compiled(skips.REPORTING, skips.MACHINERY, skips.ENTRY).fullmatch(function)
+        is not None
+    )
 
 
 def syscall(function: str) -> str:
@@ -57,69 +72,103 @@ def syscall(function: str) -> str:
     return "sys_" + function[found.end() :] if found else function
 
 
+def _names(frames: Iterable[Frame]) -> list[str]:
+    """The functions that the unwinder was sure of, as the symbol table knows them.
+
+    Inlined ones are left out: a raw report of the same event does not show them.
+    """
+    return [
+        base_name(frame.function)
+        for frame in frames
+        if frame.sure and frame.function and not frame.inlined
+    ]
+
+
 def first(frames: Iterable[Frame], skipped: re.Pattern[str]) -> str:
-    """The first function that the unwinder was sure of and that is not on the lists."""
-    for frame in frames:
-        if frame.sure and frame.function:
-            name = base_name(frame.function)
-            if not skipped.fullmatch(name):
-                return name
-    return ""
+    """The first function that is not on the lists."""
+    return next((name for name in _names(frames) if not skipped.fullmatch(name)), "")
 
 
 def _entry(frames: Sequence[Frame], skipped: re.Pattern[str]) -> str:
-    names = [base_name(frame.function) for frame in frames if frame.sure]
+    """Below the first dispatcher, going outward from the innermost function."""
+    names = _names(frames)
     if any(_CROSS_CPU.fullmatch(name) for name in names):
         return "smp_call_function"
-    for name, caller in pairwise(names):
-        if (
-            _DISPATCHERS.fullmatch(caller)
-            and not _DISPATCHERS.fullmatch(name)
-            and not skipped.fullmatch(name)
-        ):
-            return name
-    for name in names:
-        if _SYSCALL.match(name) and not skipped.fullmatch(name):
-            return syscall(name)
+    for calls in (dispatches, faults):
+        told = [name for name in names if calls(name) or not skipped.fullmatch(name)]
+        if told and calls(told[0]):
+            return syscall(told[0])
+        for name, caller in pairwise(told):
+            if calls(caller):
+                return syscall(name)
     return ""
 
 
-def function(
-    family: Family,
-    name: str,
-    *,
-    head: str,
-    pointer: Sequence[Frame],
-    access: Sequence[Frame],
-    others: Sequence[Sequence[Frame]],
-    lock: Sequence[Frame],
-    caller: str,
-) -> str:
+def interrupted(frames: Sequence[Frame]) -> Sequence[Frame]:
+    """What the CPU did when the interrupt came that found it; () where no interrupt is seen."""
+    for index, frame in enumerate(frames):
+        if frame.sure and _INTERRUPTED.fullmatch(base_name(frame.function)):
+            rest = list(frames[index + 1 :])
+            while rest and _INTERRUPTED.fullmatch(base_name(rest[0].function)):
+                del rest[0]
+            return rest
+    return ()
+
+
+def _stalled(family: str, trail: Trail, skipped: re.Pattern[str]) -> str:
+    """A lockup is told by the CPU that is stuck: its backtrace comes first, and as it is.  An RCU
+    stall may be told by any CPU: what an interrupt found running was stuck."""
+    stacks = trail.stacks
+    inside = [interrupted(stack) for stack in stacks]
+    order = [*inside, *stacks] if family == "RCUSTALL" else [*stacks[:1], *inside, *stacks]
+    outside = skips.compiled(skips.INTERRUPT)
+    for stack in order:
+        told = [frame for frame in stack if not outside.fullmatch(base_name(frame.function))]
+        if found := _entry(stack if stack in inside else told, skipped):
+            return found
+    return first([*trail.access, *trail.pointers], skipped)
+
+
+def _waiting(access: Sequence[Frame], skipped: re.Pattern[str]) -> str:
+    names = _names(access)
+    for name in names:
+        for pattern, shared in _SHARED_WAITS:
+            if re.fullmatch(pattern, name):
+                return shared
+    return first(access, skipped)
+
+
+def function(family: Family, name: str, kind: str, trail: Trail) -> str:
     """The function to blame, "" where the report names none.
 
-    ``name`` is the family's, after refinement.  ``head`` is the function that the first line
-    names; ``pointer`` the instruction pointers in the order printed; ``access`` the backtrace,
-    ``others`` all backtraces (other CPUs too), that one included;
-    ``lock`` the frames of ``at: func+...`` lines; ``caller`` that of ``caller is``.
+    ``name`` and ``kind`` are the family's, after refinement.
     """
-    skipped = _skipped(name, family.blame)
-    named = (Frame(head),) if head else ()
+    skipped = _skipped(name, kind, family.blame)
+    head = (Frame(trail.head),) if trail.head else ()
+    pointers, access = trail.pointers, trail.access
     match family.blame:
         case Blame.NOBODY:
             return ""
         case Blame.HEAD:
-            return base_name(head)
-        case Blame.LOCK:
-            return first([*lock[:1], *access], skipped)
-        case Blame.CALLER:
-            return first([Frame(caller), *access], skipped)
-        case Blame.POINTER:
-            return first([*pointer[:1], *access, *pointer[1:]], skipped)
+            return base_name(trail.head)
         case Blame.ENTRY:
-            entries = (_entry(frames, skipped) for frames in others)
-            return next(filter(None, entries), "") or first([*access, *pointer], skipped)
+            return _stalled(name, trail, skipped)
         case Blame.WAIT:
-            return first(access, skipped)
+            return _waiting(access, skipped)
+        case Blame.LOCK:
+            order = [*trail.locks[:1], *access]
+        case Blame.SAFE:
+            order = [*trail.safe, *trail.locks[:1], *access]
+        case Blame.CALLER:
+            order = [Frame(trail.caller), *access]
+        case Blame.POINTER:
+            order = [*pointers[:1], *access, *pointers[1:]]
         case Blame.STACK:
-            found = first([*named, *access] if family.name == "WARNING" else access, skipped)
-            return found or first([*named, *pointer], skipped) or base_name(head)
+            own = [*head, *pointers[:1]] if name == "WARNING" else [*head] if family.bars else []
+            order = [*own, *access, *pointers, *head]
+    primitives = skips.compiled(skips.REPORTING, skips.MACHINERY)
+    return (
+        first(order, skipped)
+        or first(order, primitives)
+        or first(order, skips.compiled(skips.REPORTING))
+    )

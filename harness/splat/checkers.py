@@ -13,9 +13,9 @@ CHECKERS: tuple[Family, ...] = (
     # Memory checkers.  mm/kasan/report.c; "slab-use-after-free" since 6.4.
     Family(
         "KASAN",
-        "double-free",
-        _head(r"BUG: KASAN: double-free(?: or invalid-free)?" + _IN),
-        "KASAN: double-free",
+        "invalid-free",  # which of the two it was could not be told from 4.15 to 6.1
+        _head(r"BUG: KASAN: double-free or invalid-free" + _IN),
+        "KASAN: invalid-free",
         bars=True,
     ),
     Family(
@@ -49,6 +49,7 @@ CHECKERS: tuple[Family, ...] = (
         "KCSAN: {kind}",
         Blame.HEAD,
         bars=True,
+        stacked=False,
     ),
     Family(
         "UBSAN",
@@ -78,7 +79,20 @@ CHECKERS: tuple[Family, ...] = (
             r"Right Redzone overwritten|Left Redzone overwritten|Poison overwritten|"
             r"Object already free|Objects remaining|Freelist|Invalid|Wrong|Bad)"
         ),
-        "BUG: {kind}",
+        "BUG: {what}",
+    ),
+    # What is left of a slab report (mm/slub.c print_track(), up to 5.13) whose head was dropped.
+    Family(
+        "SLUB",
+        "remains of a slab report",
+        _head(
+            r"INFO: (?P<what>Allocated|Freed) in (?P<function>[A-Za-z_$][\w.$]{0,255})"
+            r"\+0x\w{1,16}/0x\w{1,16} age="
+        ),
+        "INFO: {what}",
+        Blame.HEAD,
+        part=True,
+        torn=True,
     ),
     # Lock checkers.  kernel/locking/lockdep.c; "[ INFO: ... ]" up to 4.10.
     Family(
@@ -101,6 +115,14 @@ CHECKERS: tuple[Family, ...] = (
         _head(_PLAIN + r"possible irq lock inversion dependency"),
         "possible deadlock",
         Blame.LOCK,
+    ),
+    # The dependency may be made anywhere; the interrupt that needs the lock is always the same.
+    Family(
+        "LOCKDEP",
+        "irq lock order",
+        _head(_PLAIN + r"HARDIRQ-safe -> HARDIRQ-unsafe lock order detected"),
+        "possible deadlock",
+        Blame.SAFE,
     ),
     Family(
         "LOCKDEP",
@@ -143,6 +165,7 @@ CHECKERS: tuple[Family, ...] = (
         _head(r"(?:\[ )?(?P<word>WARNING|BUG): lock held when returning to user space"),
         "{word}: lock held when returning to user space",
         Blame.LOCK,
+        stacked=False,
     ),
     Family(
         "LOCKDEP",
@@ -204,6 +227,7 @@ CHECKERS: tuple[Family, ...] = (
         _head(r"BUG: workqueue leaked (?:lock or atomic|atomic, lock or RCU)"),
         "BUG: workqueue leaked lock or atomic",
         Blame.CALLER,
+        stacked=False,
     ),
     Family(
         "PREEMPT",
@@ -250,6 +274,7 @@ CHECKERS: tuple[Family, ...] = (
         _head(r"BUG: Bad rss-counter state"),
         "BUG: Bad rss-counter state",
         Blame.NOBODY,
+        stacked=False,
     ),
     Family(
         "BADPAGE",
@@ -257,5 +282,6 @@ CHECKERS: tuple[Family, ...] = (
         _head(r"BUG: non-zero pgtables_bytes on freeing mm"),
         "BUG: non-zero pgtables_bytes on freeing mm",
         Blame.NOBODY,
+        stacked=False,
     ),
 )

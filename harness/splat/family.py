@@ -13,6 +13,7 @@ class Blame(Enum):
     STACK = "the first frame of the backtrace that is not of the machinery"
     POINTER = "the instruction pointer, then the backtrace"
     LOCK = "the frame that takes, frees or holds the lock"
+    SAFE = "the function that takes the lock in an interrupt"
     WAIT = "the first frame below the sleeping and locking primitives"
     ENTRY = "the way into the kernel, below the interrupt"
     CALLER = "the frame after 'caller is' or 'last function:'"
@@ -29,6 +30,8 @@ class Family:
     and named groups of ``head``; " in FUNCTION" is appended where a function is known.
     ``bars`` says that a line of "=" ends the report.  ``young`` heads join a report of the same
     context that has no backtrace yet; ``joins`` heads join any open report of the context.
+    ``part`` heads are ordinary lines of an open report, and stand for one whose head was lost;
+    ``torn`` heads are not whole.  ``stacked`` says that a backtrace is due.
     """
 
     name: str
@@ -39,6 +42,9 @@ class Family:
     bars: bool = False
     young: bool = False
     joins: bool = False
+    part: bool = False
+    torn: bool = False
+    stacked: bool = True
 
     @property
     def alone(self) -> bool:
@@ -48,7 +54,7 @@ class Family:
     @property
     def opens(self) -> bool:
         """Whether another head may follow as a part of this report, before the backtrace."""
-        return self.name in {"OOPS", "BUG", "LIST", "USERCOPY", "KMEMLEAK", "PANIC"}
+        return self.name in {"OOPS", "BUG", "LIST", "USERCOPY", "KMEMLEAK", "PANIC", "TRUSTY"}
 
 
 def head(pattern: str) -> re.Pattern[bytes]:

@@ -16,6 +16,7 @@ FAULTS: tuple[Family, ...] = (
         _head(r"BUG: (?:\w{1,16} )?stack guard page was hit"),
         "BUG: stack guard page was hit",
         Blame.POINTER,
+        stacked=False,
     ),
     Family(
         "OOPS",
@@ -40,9 +41,10 @@ FAULTS: tuple[Family, ...] = (
     Family(
         "OOPS",
         "page fault",
-        _head(r"BUG: unable to handle kernel"),
+        _head(r"BUG: [Uu]nable to handle kernel"),
         "BUG: unable to handle kernel",
         Blame.POINTER,
+        torn=True,
     ),
     Family(
         "OOPS",
@@ -149,6 +151,7 @@ FAULTS: tuple[Family, ...] = (
         _head(r"WARNING: kernel stack (?P<what>frame pointer|regs) at .{1,120} has bad "),
         "WARNING: kernel stack {what} has bad value",
         Blame.NOBODY,
+        stacked=False,
     ),
     # Stalls.  kernel/watchdog.c, kernel/rcu/tree_stall.h, kernel/hung_task.c, workqueue.c.
     Family(
@@ -175,6 +178,7 @@ FAULTS: tuple[Family, ...] = (
         _head(r"(?:workqueue: )?BUG: workqueue lockup"),
         "BUG: workqueue lockup",
         Blame.NOBODY,
+        stacked=False,
     ),
     Family(
         "RCUSTALL",
@@ -207,6 +211,7 @@ FAULTS: tuple[Family, ...] = (
         _head(r"unregister_netdevice: waiting for \S{1,32} to become free"),
         "unregister_netdevice: waiting for DEV to become free",
         Blame.NOBODY,
+        stacked=False,
     ),
     Family(
         "OOM",
@@ -214,6 +219,7 @@ FAULTS: tuple[Family, ...] = (
         _head(r"(?:Memory cgroup )?[Oo]ut of memory: Kill(?:ed)? process"),
         "Out of memory: Killed process",
         Blame.NOBODY,
+        stacked=False,
     ),
     # The end.  kernel/panic.c.
     Family(
@@ -226,6 +232,7 @@ FAULTS: tuple[Family, ...] = (
         "kernel panic: stack is corrupted",
         Blame.HEAD,
         joins=True,
+        stacked=False,
     ),
     Family(
         "PANIC",
@@ -246,9 +253,29 @@ FAULTS: tuple[Family, ...] = (
     Family(
         "REBOOT",
         "unexpected reboot",
-        _head(r"Linux version \d"),
+        _head(r"Linux version \d|Booting the kernel\.$"),
         "unexpected kernel reboot",
         Blame.NOBODY,
+        stacked=False,
+    ),
+    # The secure world's own panic, in the words that its driver passes on.
+    Family(
+        "TRUSTY",
+        "secure world panic",
+        _head(r"trusty: panic\b"),
+        "trusty: panic",
+        Blame.NOBODY,
+        stacked=False,
+    ),
+    # A head of which nothing but the word came out.
+    Family(
+        "TORN",
+        "cut off",
+        _head(r"(?P<word>BUG|WARNING|INFO):\s{0,8}$"),
+        "{word}: corrupted",
+        Blame.NOBODY,
+        part=True,
+        torn=True,
     ),
     # Any other line that begins with "BUG: " is a report too: the kernel says so itself.
     Family(

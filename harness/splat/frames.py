@@ -12,14 +12,15 @@ _CLONE = re.compile(r"\.(?:isra|constprop|part|cold|llvm|lto_priv)[.\d]*")
 # "func+0x12/0x34", with what may stand before it: "[<ffffffff81000000>]" up to 4.10, powerpc's
 # "[stack] [address]", "? ".
 _FRAME = re.compile(
-    rb"\s{0,16}(?:\[<?[0-9a-f ]{1,24}>?\] {0,8}){0,2}"
+    rb"\s{0,16}(?:<{1,2}[A-Z#]{2,6}>{1,2}\s{1,4}){0,2}(?:\[<?[0-9a-f ]{1,24}>?\] {0,8}){0,2}"
     rb"(\? )?([A-Za-z_$][\w.$]{0,255})\+0x([0-9a-f]{1,16})/0x([0-9a-f]{1,16})"
     rb"(?: \[[\w-]{1,64}\])?(?: ([\w./-]{1,255}:\d{1,7}))?"
 )
-# A frame that a symboliser added: "func file.c:12 [inline]".
-_INLINE = re.compile(
-    rb"\s{0,16}(?:\[< {0,8}inline {0,8}>\] {0,4})?(\? )?([A-Za-z_$][\w.$]{0,255})"
-    rb" ([\w./-]{1,255}:\d{1,7})(?: \[inline\])?\s{0,16}$"
+# A frame that a symboliser wrote: "func file.c:12 [inline]", or "func (file.c:12)", the way of
+# scripts/decode_stacktrace.sh.
+_PLACED = re.compile(
+    rb"\s{0,16}(?:\[< {0,8}inline {0,8}>\] {0,4})?(\? )?([A-Za-z_$][\w.$]{0,255}) "
+    rb"\(?([\w./-]{1,250}\.[chSsi]:\d{1,7})[^)]{0,400}\)?\s{0,16}(?:\[[\w-]{1,64}\])?\s{0,16}$"
 )
 # 32-bit ARM: "[<addr>] (callee) from [<addr>] (caller+0x1/0x2)", without addresses since 5.19.
 _ARM = re.compile(
@@ -53,12 +54,15 @@ def frame(text: bytes) -> Frame | None:
             _text(found.group(2)),
             int(found.group(3), 16),
             int(found.group(4), 16),
-            sure=found.group(1) is None,
+            sure=found.group(1) is None and b"(unreliable)" not in text,
             place=_text(found.group(5)),
         )
-    if found := _INLINE.match(text):
+    if b":" in text and (found := _PLACED.match(text)):
         return Frame(
-            _text(found.group(2)), sure=found.group(1) is None, place=_text(found.group(3))
+            _text(found.group(2)),
+            sure=found.group(1) is None,
+            place=_text(found.group(3)),
+            inlined=b"inline" in text,
         )
     if found := _ARM.match(text):
         return Frame(_text(found.group(1)))

@@ -1,71 +1,41 @@
 """Console text to splats: one forward pass, fed in chunks of any size.
 
-Most of a console is no report.  While none is open, the reader jumps from one ``MARKER`` of the
-families to the next and never takes apart what lies between.  While one is open, every line is
-given to the report of the context (task or CPU) that printed it.
+Most of a console is no report.  While none is open, the reader jumps from one marker of the
+families to the next (``prefilter.py``) and never takes apart what lies between.  While one is
+open, every line is given to the report of the context (task or CPU) that printed it.
 
-A report is given as soon as it is known to be complete: at ``---[ end trace``, at the closing
-line of "=" of the memory checkers, at the next report's first line in the same context, when
-nothing was added for ``QUIET_SECONDS`` of the kernel's own clock, when it has grown to
-``MAX_LINES`` or ``MAX_BYTES``, or at ``finish()``.
+A report is complete at ``---[ end trace``, at the closing line of "=" of the memory checkers, at
+the next report's first line in the same context, when nothing was added for ``QUIET_SECONDS`` of
+the kernel's own clock, or when it has grown to its bound.  It is given when the next line shows
+that nothing more came of it (a panic is a part of the report that led to it), or at ``finish()``.
+
+A kernel that lost a race prints one report without end.  After ``repeats.KEPT`` sightings of one
+report the further ones are counted, not given: ``Reader.repeated``.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 
 from harness.splat import body
-from harness.splat.families import MARKERS, head_of
+from harness.splat.draft import LINGER, PREAMBLE, Draft, afterwards
+from harness.splat.families import head_of
 from harness.splat.family import Family
-from harness.splat.frames import frame
-from harness.splat.lines import STAMP, Line, parse
+from harness.splat.lines import STAMP, Line, records
+from harness.splat.prefilter import LOADER, NEVER, Prefilter
+from harness.splat.repeats import Repeats
 from harness.splat.report import Splat
 
 MAX_LINE = 16384
-MAX_LINES = 2500
-MAX_BYTES = 256 * 1024
 MAX_OPEN = 64
 QUIET_SECONDS = 5.0
-# How many lines may stand between "cut here" and the head that it announces.
-PREAMBLE = 12
-# Lines before the first frame of a report in which a "young" head still belongs to it.
-YOUTH = 12
 
 _CUT = b"[ cut here ]"
 _END_TRACE = b"---[ end trace "
+_DROPPED = b" printk messages dropped "
+_REPLAY = b"** replaying previous printk message **"
 _BAR = re.compile(rb"={20,200}\s{0,4}$")
-_NMI = re.compile(rb"Sending NMI (?:from|to) |NMI backtrace for cpu ")
-_STOPS = (_CUT, *MARKERS)
-_NEVER = 1 << 62
-
-
-@dataclass
-class _Draft:
-    """A report under way.  Without ``family`` it is only the preamble after "cut here"."""
-
-    context: str
-    lines: list[Line] = field(default_factory=list)
-    family: Family | None = None
-    head: re.Match[bytes] | None = None
-    at: int = 0
-    size: int = 0
-    framed: bool = False
-    nmi: bool = False
-
-    def add(self, line: Line) -> None:
-        self.lines.append(line)
-        self.size += len(line.text) + 1
-        if not self.framed and b"+0x" in line.text and frame(line.text) is not None:
-            self.framed = True
-
-    @property
-    def young(self) -> bool:
-        return not self.framed and len(self.lines) - self.at <= YOUTH
-
-    @property
-    def full(self) -> bool:
-        return len(self.lines) >= MAX_LINES or self.size >= MAX_BYTES
 
 
 class Reader:
@@ -82,14 +52,17 @@ class Reader:
         self._booted = booted
         self._position = base
         self._tail = bytearray()
-        self._open: dict[str, _Draft] = {}
+        self._open: dict[str, Draft] = {}
         self._done: list[Splat] = []
         self._seen_head = -1
+        self._last = Line(0, 0, b"")
+        self._replay = False
+        self._repeats = Repeats()
 
     @property
     def pending(self) -> bool:
-        """Whether a report has begun and is not complete yet."""
-        return any(draft.family is not None for draft in self._open.values())
+        """Whether a report has begun and was not given yet."""
+        return any(draft.heads for draft in self._open.values())
 
     @property
     def seen_head(self) -> int:
@@ -98,6 +71,11 @@ class Reader:
         Known as soon as that line has ended, long before the report is complete.
         """
         return self._seen_head
+
+    @property
+    def repeated(self) -> Mapping[str, int]:
+        """How many further sightings of a report, by its signature, were counted, not given."""
+        return self._repeats.counted
 
     def feed(self, chunk: bytes) -> list[Splat]:
         """Take more console; give the reports that are complete now, oldest first."""
@@ -139,29 +117,25 @@ class Reader:
         base, position, size = self._position, 0, len(data)
         self._position += size
         found = STAMP.search(data) if not self._prefixed else None
-        prefix_at = found.start() if found else (-1 if self._prefixed else _NEVER)
-        nexts = [_find(data, stop, 0) for stop in _STOPS]
-        stop = min(nexts)
+        prefix_at = found.start() if found else (-1 if self._prefixed else NEVER)
+        filtered = Prefilter(data)
+        stop = filtered.next(0)
         while position < size:
             if not self._open:
-                if stop == _NEVER:
+                if stop == NEVER:
                     break
                 start = max(position, data.rfind(b"\n", position, stop) + 1)
                 position = start + (stop - start) // MAX_LINE * MAX_LINE
             limit = min(size, position + MAX_LINE)
             end = data.find(b"\n", position, limit) + 1 or limit
             marked = stop < end
-            line = parse(data[position:end], base + position, prefixed=prefix_at < end)
-            if marked and head_of(line.text) is None and STAMP.search(line.text):
-                line = parse(data[position:end], base + position, prefixed=True, glued=True)
-            if line.kernel:
+            raw = data[position:end]
+            bare = marked and raw.strip() == LOADER  # it prints before the kernel has a log
+            for line in records(raw, base + position, prefixed=prefix_at < end and not bare):
                 self._line(line, marked)
             position = end
             if marked:
-                for index, at in enumerate(nexts):
-                    if at < end:
-                        nexts[index] = _find(data, _STOPS[index], end)
-                stop = min(nexts)
+                stop = filtered.next(end)
         self._prefixed = self._prefixed or found is not None
 
     def _line(self, line: Line, marked: bool) -> None:
@@ -170,7 +144,7 @@ class Reader:
         draft = self._open.get(line.context)
         if marked:
             if _CUT in line.text:
-                if draft is None or draft.framed or draft.family is None:
+                if draft is None or draft.framed or draft.ended or not draft.heads:
                     self._close(line.context)
                     draft = self._begin(line.context)
                 draft.add(line)
@@ -188,81 +162,96 @@ class Reader:
         if family.name == "REBOOT":
             for context in list(self._open):
                 self._close(context)
-            if not self._booted:
-                self._booted = True
+            was, self._booted = self._booted, line.text != LOADER  # the banner comes behind it
+            if not was:
                 return
         draft = self._open.get(line.context)
-        if draft is not None and draft.family is not None:
-            if (family.joins and not draft.family.alone) or (
-                family.young and draft.young and draft.family.opens
-            ):
-                draft.add(line)
+        if draft is not None and draft.heads:
+            if draft.retells(family):
+                draft.heads.pop()
+                draft.begin(family, head, line)
                 return
+            if draft.takes(family):
+                draft.begin(family, head, line)
+                return
+            if family.part and not draft.ended:
+                self._body(line, draft)
+                return
+            if not draft.ended:
+                draft.cut_by = family.name
             self._close(line.context)
             draft = None
+        if self._repeats.copied(line):
+            return
         if draft is None:
             draft = self._begin(line.context)
-        draft.family, draft.head, draft.at = family, head, len(draft.lines)
-        draft.add(line)
+        draft.begin(family, head, line)
         if self._seen_head < 0:
             self._seen_head = line.start
         if family.name == "REBOOT":
             self._close(line.context)
 
-    def _body(self, line: Line, draft: _Draft) -> None:
-        context = draft.context
+    def _body(self, line: Line, draft: Draft) -> None:
         text = line.text
-        if draft.family is None:
+        if not draft.heads:
             draft.add(line)
             if len(draft.lines) > PREAMBLE:
-                del self._open[context]
+                del self._open[draft.context]
+            return
+        if draft.ended:
+            if afterwards(text) or (draft.heads[-1].at > 0 and len(draft.heads) > 1):
+                draft.add(line)
+                if draft.full:
+                    self._close(draft.context)
+            else:
+                self._close(draft.context)
+            return
+        if _REPLAY in text or _DROPPED in text:
+            draft.dropped = draft.dropped or _DROPPED in text
             return
         if text.startswith(b"=") and _BAR.match(text):
-            if draft.family.bars and draft.framed:
+            if draft.heads[0].family.bars and draft.framed:
                 draft.add(line)
-                self._close(context)
+                draft.ended = True
             elif draft.framed:
-                self._close(context)
+                self._close(draft.context)
             else:
                 draft.add(line)
             return
         draft.add(line)
-        if b"NMI " in text and _NMI.match(text):
-            draft.nmi = True
-        if text.startswith(_END_TRACE) or draft.full:
-            self._close(context)
+        if text.startswith(_END_TRACE):
+            draft.ended = True
+        elif draft.full:
+            self._close(draft.context)
 
-    def _foreign(self, line: Line) -> _Draft | None:
+    def _foreign(self, line: Line) -> Draft | None:
         """The report that asked other CPUs for their backtraces, for what these print."""
         if line.context.startswith("C"):
             for draft in self._open.values():
-                if draft.nmi:
+                if draft.nmi and not draft.ended:
                     return draft
         return None
 
-    def _begin(self, context: str) -> _Draft:
+    def _begin(self, context: str) -> Draft:
         if len(self._open) >= MAX_OPEN:
             self._close(next(iter(self._open)))
-        self._open[context] = draft = _Draft(context)
+        self._open[context] = draft = Draft(context)
         return draft
 
     def _expire(self, line: Line) -> None:
-        if line.stamp < 0:
-            return
         for context, draft in list(self._open.items()):
             last = draft.lines[-1].stamp
-            if 0 <= last < line.stamp - QUIET_SECONDS:
+            if draft.ended:
+                draft.waited += line.context != context
+            if 0 <= last < line.stamp - QUIET_SECONDS or draft.waited > LINGER:
                 self._close(context)
 
     def _close(self, context: str) -> None:
         draft = self._open.pop(context, None)
-        if draft is not None and draft.family is not None and draft.head is not None:
-            self._done.append(body.build(draft.family, draft.head, draft.at, draft.lines))
-
-
-def _find(data: bytes, what: bytes, start: int) -> int:
-    at = data.find(what, start)
-    return at if at >= 0 else _NEVER
+        if draft is not None and draft.heads:
+            splat = body.build(draft)
+            if self._repeats.is_news(splat):
+                self._done.append(splat)
 
 
 def read(text: bytes) -> list[Splat]:
@@ -270,9 +259,14 @@ def read(text: bytes) -> list[Splat]:
 
     The whole text tells whether the kernel prefixes its lines.  A boot log that does not begin
     with the banner cannot tell a first boot from a reboot: it takes the first banner as a boot.
+    Of one report that comes again and again the first ``repeats.KEPT`` sightings are given.
     """
-    stamp = STAMP.search(text)
-    banner = text.find(b"Linux version ")
-    booted = stamp is not None and stamp.start() < text.rfind(b"\n", 0, max(banner, 0))
-    reader = Reader(prefixed=stamp is not None, booted=booted)
+    reader = Reader(prefixed=STAMP.search(text) is not None, booted=_ran_before_boot(text))
     return sorted([*reader.feed(text), *reader.finish()], key=lambda splat: splat.start)
+
+
+def _ran_before_boot(text: bytes) -> bool:
+    """Whether a kernel had been up for a second when the first boot message came."""
+    boots = [at for at in (text.find(LOADER), text.find(b"Linux version ")) if at >= 0]
+    first = text.rfind(b"\n", 0, min(boots, default=0)) + 1
+    return any(float(found.group()[1:-1]) >= 1.0 for found in STAMP.finditer(text, 0, first))

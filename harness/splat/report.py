@@ -11,6 +11,7 @@ class Frame:
 
     ``sure`` is False for the ``?`` frames that the unwinder merely found on the stack.
     ``offset`` and ``size`` are those of ``function+0xoffset/0xsize``; -1 where not printed.
+    ``inlined`` marks a function that only a symboliser can see: the frame behind it is its caller.
     """
 
     function: str
@@ -18,6 +19,7 @@ class Frame:
     size: int = -1
     sure: bool = True
     place: str = ""
+    inlined: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,8 @@ class Splat:
     ``start`` and ``end`` are byte offsets in the text that was read.
     ``cpu`` is -1 where not printed; ``kernel`` the release; ``taint`` the letters of taint,
     "" for a kernel that was not tainted.  ``stamp`` is in seconds since boot, -1 without
-    time stamps.  ``scenario`` is lockdep's drawing of how it may deadlock.  ``followed_by``
-    are the first lines of what came of it, such as the panic behind an Oops.
+    time stamps.  ``scenario`` is lockdep's drawing of how it may deadlock.  ``secondary`` are
+    the reports that came of this one and stand in its text: the panic behind an Oops.
     ``corrupted`` says why the report is not to be trusted word for word (lines of it are missing,
     or another report cuts into it), "" for a sound one.
     """
@@ -81,7 +83,7 @@ class Splat:
     stamp: float = -1.0
     slab: Slab | None = None
     scenario: str = ""
-    followed_by: tuple[str, ...] = ()
+    secondary: tuple[Splat, ...] = ()
     corrupted: str = ""
 
     @property

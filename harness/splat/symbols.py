@@ -112,7 +112,7 @@ class Symbols:
             key = (frame, (frame.function, frame.offset) in exact)
             *inlined, own = lines.get(wanted.get(key, -1)) or [("", "")]
             for function, place in inlined:
-                yield Frame(function, sure=frame.sure, place=place)
+                yield Frame(function, sure=frame.sure, place=place, inlined=True)
             yield replace(frame, place=own[1] or frame.place)
 
         return replace(

@@ -1,0 +1,187 @@
+"""Consoles as they really are: torn, doubled, interleaved, endless; and what is said of them."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.splat.reader import Reader, read
+from harness.splat.repeats import KEPT
+from harness.splat.signature import signature
+from tests.splat_samples import BAR, SAMPLES, STALL, TRACE
+from tests.test_splat_reader import console
+
+KASAN = SAMPLES["kasan uaf"].lines
+
+
+def joined(*lines: str, context: str = "T321") -> bytes:
+    return b"".join(console(lines, context))
+
+
+@pytest.mark.parametrize(
+    ("reason", "lines"),
+    [
+        ("no backtrace", ("kernel BUG at mm/made_up.c:10!", "invalid opcode: 0000 [#1] SMP")),
+        ("no backtrace", (BAR, *KASAN[1:3])),
+        ("a backtrace without frames", (*KASAN[:-5], "Freed by task 9:", "", "page:1", BAR)),
+        ("the line that tells the access is missing", (KASAN[0], KASAN[1], *TRACE)),
+        (
+            "the line that names the lock is missing",
+            ("WARNING: possible recursive locking detected", *TRACE),
+        ),
+        (
+            "the backtrace of an injected fault is mixed in",
+            (
+                "BUG: sleeping function called from invalid context at a.c:1",
+                *TRACE,
+                " should_fail+0x1/0x2",
+            ),
+        ),
+        ("the report that this panic ends is missing", SAMPLES["panic"].lines),
+        ("its first line is cut off", ("BUG: unable to handle kernel", *TRACE)),
+        (
+            "no backtrace of a CPU that was interrupted",
+            ("rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:", *TRACE),
+        ),
+        (
+            "no function can be told",
+            ("general protection fault: 0000 [#1] SMP", "Call Trace:", " ? stale+0x1/0x2"),
+        ),
+    ],
+)
+def test_a_report_that_is_not_whole_says_why(reason: str, lines: tuple[str, ...]) -> None:
+    (splat,) = read(joined(*lines))
+    assert splat.corrupted == reason
+
+
+@pytest.mark.parametrize("name", sorted(set(SAMPLES) - {"panic", "torn", "remains", "max lockdep"}))
+def test_a_whole_report_is_sound(name: str) -> None:
+    (splat,) = read(joined(*SAMPLES[name].lines))
+    assert splat.corrupted == ""
+
+
+def test_a_message_that_cuts_into_a_first_line() -> None:
+    text = b"[   12.000000] BUG: unable to handle kernel [   12.000001] loop0: detected\n"
+    (splat,) = read(text + "".join(f"[   12.000002] {line}\n" for line in TRACE).encode())
+    assert splat.corrupted
+
+
+def test_a_second_report_before_the_first_has_a_backtrace() -> None:
+    lines = (*KASAN[:3], *SAMPLES["warning"].lines)
+    first, second = read("".join(f"[   12.000000] {line}\n" for line in lines).encode())
+    assert first.corrupted == "no backtrace: a report of WARNING begins before"
+    assert (second.family, second.corrupted) == ("WARNING", "")
+
+
+@pytest.mark.parametrize("gap", [(), ("Disabling lock debugging due to kernel taint",)])
+def test_the_panic_behind_a_complete_report_belongs_to_it(gap: tuple[str, ...]) -> None:
+    for name in ("kasan uaf", "gpf"):
+        lines = (*SAMPLES[name].lines, *gap, "Kernel panic - not syncing: Fatal exception")
+        (splat,) = read(joined(*lines))
+        assert [one.title for one in splat.secondary] == ["kernel panic: Fatal exception"]
+
+
+def test_a_trap_is_a_part_of_the_bug_that_set_it() -> None:
+    (splat,) = read(joined(*SAMPLES["BUG_ON"].lines))
+    assert [(one.family, one.kind) for one in splat.secondary] == [("OOPS", "invalid opcode")]
+
+
+def test_a_report_behind_a_complete_one_is_its_own() -> None:
+    lines = (*SAMPLES["warning"].lines, *SAMPLES["gpf"].lines)
+    assert [splat.family for splat in read(joined(*lines))] == ["WARNING", "OOPS"]
+
+
+def test_a_copy_of_a_report_is_no_second_one() -> None:
+    text = joined(*KASAN)
+    copied = b"".join(b"Nov 24 13:50:30 guest kernel: " + line for line in text.splitlines(True))
+    assert len(read(text + copied)) == 1
+    doubled = b"".join(line + b"Nov 24 guest kernel: " + line for line in text.splitlines(True))
+    assert len(read(doubled)) == 1
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        "[Tue Nov 24 13:50:30 2026] ",
+        "Nov 24 13:50:30 guest kernel: ",
+        "2026-11-24T13:50:30,123456+00:00 ",
+        "2026-11-24T13:50:30+0000 guest kernel: ",
+        "<4>",
+        "<4>[   12.345678] ",
+        "[   12.345678] [  T321] ",
+        "<4>[   12.345678][  C0] ",
+        "** 12 printk messages dropped ** [   12.345678][  T321] ",
+        "guest login: [   12.345678] ",
+    ],
+)
+def test_every_shape_of_prefix(prefix: str) -> None:
+    (splat,) = read("".join(f"{prefix}{line}\n" for line in KASAN).encode())
+    assert splat.title == SAMPLES["kasan uaf"].title
+
+
+def test_two_reports_that_interleave_by_caller_id_come_out_whole() -> None:
+    one, two = console(KASAN, "T1"), console(SAMPLES["circular"].lines, "T2")
+    apart = read(b"".join(one)) + read(b"".join(two))
+    mixed: list[bytes] = []
+    for index in range(max(len(one), len(two))):
+        mixed += one[index : index + 1] + two[index : index + 1]
+    together = sorted(read(b"".join(mixed)), key=lambda splat: splat.family)
+    assert [splat.text for splat in together] == [splat.text for splat in apart]
+
+
+def test_a_flood_is_counted_not_kept() -> None:
+    reader = Reader()
+    given = []
+    for number in range(KEPT + 40):
+        given += reader.feed(b"".join(console(KASAN, at=12.0 + number)))
+    given += reader.finish()
+    assert len(given) == KEPT
+    assert dict(reader.repeated) == {signature(given[0]): 40}
+
+
+def test_another_report_in_a_flood_is_not_lost() -> None:
+    other = tuple(line.replace("guilty_function", "other_function") for line in KASAN)
+    flood = [b"".join(console(KASAN, at=12.0 + number)) for number in range(60)]
+    flood[50] = b"".join(console(other, at=62.5))
+    titles = [splat.title for splat in read(b"".join(flood))]
+    assert titles.count("KASAN: use-after-free Read in other_function") == 1
+
+
+def test_a_reboot_behind_a_crash() -> None:
+    crash = joined(*SAMPLES["gpf"].lines)
+    boot = b"SeaBIOS (version 1.14)\n\nDecompressing Linux... done.\nBooting the kernel.\n"
+    banner = b"[    0.000000] Linux version 5.10.218 (made up)\n"
+    assert [splat.family for splat in read(crash + boot + banner)] == ["OOPS", "REBOOT"]
+    assert read(boot + banner) == []
+    microcode = b"[    0.000000] microcode: microcode updated early\n"
+    assert read(microcode + banner) == []
+
+
+def test_a_hang_for_what_all_share_is_named_for_it() -> None:
+    lines = list(SAMPLES["hung task"].lines)
+    lines[-1:] = [" rtnl_lock+0x10/0x20", " one_of_many+0x10/0x60"]
+    assert read(joined(*lines))[0].function == "rtnl_lock"
+
+
+def test_a_stall_while_waiting_for_other_cpus() -> None:
+    lines = [line.replace("helper_of_it", "smp_call_function_many") for line in STALL]
+    (splat,) = read(joined("rcu: INFO: rcu_preempt self-detected stall on CPU", *lines))
+    assert splat.function == "smp_call_function"
+
+
+def test_frames_that_a_symboliser_added_do_not_change_the_blame() -> None:
+    lines = list(KASAN)
+    at = next(i for i, line in enumerate(lines) if "guilty_function.isra" in line)
+    lines.insert(at, " inlined_helper mm/made_up.c:12 [inline]")
+    lines.insert(1, "BUG: KASAN: use-after-free in inlined_helper mm/made_up.c:12 [inline]")
+    (splat,) = read(joined(*lines))
+    assert splat.function == "guilty_function"
+
+
+def test_what_powerpc_calls_unreliable_is_not_blamed() -> None:
+    lines = (
+        "Call Trace:",
+        "[c0] [c1] stale+0x1/0x2 (unreliable)",
+        "[c0] [c1] guilty_function+0x1/0x2",
+    )
+    (splat,) = read(joined("BUG: scheduling while atomic: shuffle/321/0x00000002", *lines))
+    assert splat.function == "guilty_function"
