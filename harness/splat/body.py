@@ -10,7 +10,6 @@ from harness.splat import blame, soundness
 from harness.splat.draft import Draft, Head
 from harness.splat.facts import scenario
 from harness.splat.families import REFINEMENTS
-from harness.splat.family import Blame
 from harness.splat.frames import base_name, frame
 from harness.splat.lines import Line, plain
 from harness.splat.report import Splat, Stack
@@ -41,7 +40,7 @@ def _came_of_it(head: Head, lines: Sequence[Line]) -> Splat:
     built = _splat(Head(head.family, head.match, 0), lines, 0)
     splat = replace(built.splat, text="")
     pointers = built.scanned.facts.pointers
-    if head.family.blame is Blame.POINTER and pointers and splat.function:
+    if splat.kind in {"invalid opcode", "int3"} and pointers and splat.function:
         struck = base_name(pointers[0].function)
         title = splat.title.removesuffix(f" in {splat.function}") + f" in {struck}"
         splat = replace(splat, function=struck, title=title)

@@ -15,17 +15,19 @@ MAX_BYTES = 256 * 1024
 PREAMBLE = 12
 # Lines before the first frame of a report in which a "young" head still belongs to it.
 YOUTH = 14
-# Lines of a context without prefix in a row that say nothing of a report: it is over.
-IDLE = 400
+# Lines in a row that are not of the kind that only reports have: it is over.
+IDLE = 150
 # Lines of others that are waited for a word on what came of a report that is complete.
 LINGER = 24
 
 # Lines that only reports have, beside frames: registers, stack sections, memory, locks.
 _OWN = re.compile(
-    rb"\s{0,4}(?:[A-Z][A-Za-z0-9]{1,3}[: ]|Call |CPU|Code|Modules|Hardware|Workqueue|\{|#\d|->"
-    rb"|[0-9a-f]{8,16}[: ]|>|Allocated|Freed|The buggy|page|flags|raw|irq |hardirqs|softirqs|task"
-    rb"|\d{1,3} locks? held|lock|but |which |other |stack|NMI|Sending|Tainted|Kernel )"
+    rb"\s{0,4}(?:[RE][A-D0-9S][XIP0-9]: |Call |Modules linked|Hardware name|\{|#\d|->"
+    rb"|[0-9a-f]{8,16}[: ]|>|Allocated by|Freed by|The buggy|x\d{1,2} ?: |r\d{1,2} ?: "
+    rb"|\d{1,3} locks? held|lock\(|stack backtrace|NMI backtrace|Sending NMI)"
 )
+# What a frame begins with, in all its shapes.
+_INDENT = (b" ", b"\t", b"[")
 _NMI = re.compile(rb"Sending NMI (?:from|to) |NMI backtrace for cpu |Task dump for CPU ")
 # What the kernel still says once a report is complete.
 _AFTERWARDS = re.compile(
@@ -52,7 +54,8 @@ class Draft:
 
     ``ended`` tells that it is complete, and that only what came of it is still waited for;
     ``dropped`` that the kernel could not print all of it; ``cut_by`` the family of the next
-    report, where that one began before this was complete.
+    report, where that one began before this was complete.  ``print`` is what a sighting to the
+    letter would look like.
     """
 
     context: str
@@ -66,6 +69,7 @@ class Draft:
     cut_by: str = ""
     idle: int = 0
     waited: int = 0
+    print: tuple[bytes, tuple[bytes, ...]] | None = None
 
     @property
     def family(self) -> Family | None:
@@ -92,7 +96,7 @@ class Draft:
         text = line.text
         self.lines.append(line)
         self.size += len(text) + 1
-        if b"+0x" in text and frame(text) is not None:
+        if b"+0x" in text and text[:1] in _INDENT and (self.framed or frame(text) is not None):
             self.framed = True
             self.idle = 0
         elif _OWN.match(text):

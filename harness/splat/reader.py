@@ -24,12 +24,14 @@ from harness.splat.families import head_of
 from harness.splat.family import Family
 from harness.splat.lines import STAMP, Line, records
 from harness.splat.prefilter import LOADER, NEVER, Prefilter
-from harness.splat.repeats import Repeats
+from harness.splat.repeats import Print, Repeats, extent, fingerprint
 from harness.splat.report import Splat
 
 MAX_LINE = 16384
 MAX_OPEN = 64
 QUIET_SECONDS = 5.0
+# CPUs print a little out of order; a clock that went back further is that of another boot.
+BACK_SECONDS = 30.0
 
 _CUT = b"[ cut here ]"
 _END_TRACE = b"---[ end trace "
@@ -58,6 +60,7 @@ class Reader:
         self._last = Line(0, 0, b"")
         self._replay = False
         self._repeats = Repeats()
+        self._print: Print | None = None
 
     @property
     def pending(self) -> bool:
@@ -129,6 +132,9 @@ class Reader:
             limit = min(size, position + MAX_LINE)
             end = data.find(b"\n", position, limit) + 1 or limit
             marked = stop < end
+            if marked and self._repeats.flooding and (after := self._skim(data, position)):
+                position, stop = after, filtered.next(after)
+                continue
             raw = data[position:end]
             bare = marked and raw.strip() == LOADER  # it prints before the kernel has a log
             for line in records(raw, base + position, prefixed=prefix_at < end and not bare):
@@ -137,6 +143,21 @@ class Reader:
             if marked:
                 stop = filtered.next(end)
         self._prefixed = self._prefixed or found is not None
+
+    def _skim(self, data: bytes, start: int) -> int:
+        """Pass over a report that came too often already; its end, 0 where it must be read."""
+        self._print = None
+        if not all(draft.ended for draft in self._open.values()):
+            return 0
+        end = extent(data, start)
+        if end < 0:
+            return 0
+        self._print = fingerprint(data[start:end])
+        if not self._repeats.again(self._print):
+            return 0
+        for context in list(self._open):
+            self._close(context)
+        return end
 
     def _line(self, line: Line, marked: bool) -> None:
         if self._open:
@@ -236,6 +257,7 @@ class Reader:
         if len(self._open) >= MAX_OPEN:
             self._close(next(iter(self._open)))
         self._open[context] = draft = Draft(context)
+        draft.print, self._print = self._print, None
         return draft
 
     def _expire(self, line: Line) -> None:
@@ -243,14 +265,15 @@ class Reader:
             last = draft.lines[-1].stamp
             if draft.ended:
                 draft.waited += line.context != context
-            if 0 <= last < line.stamp - QUIET_SECONDS or draft.waited > LINGER:
+            quiet = last >= 0 and not last - BACK_SECONDS < line.stamp < last + QUIET_SECONDS
+            if (quiet and line.stamp >= 0) or draft.waited > LINGER:
                 self._close(context)
 
     def _close(self, context: str) -> None:
         draft = self._open.pop(context, None)
         if draft is not None and draft.heads:
             splat = body.build(draft)
-            if self._repeats.is_news(splat):
+            if self._repeats.is_news(splat, draft.print):
                 self._done.append(splat)
 
 

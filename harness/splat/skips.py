@@ -156,7 +156,7 @@ LIBRARY: tuple[str, ...] = (
     r"device_(?:add|del|destroy|unregister|release|remove_file|for_each_child\w*|links?_\w+)",
     r"devres_release_\w+|sysfs_remove_\w+|kobject_uevent\w*|tty_unregister_device",
     r"\w*hwrng_unregister|i2c_del_adapter|__unregister_client|usb_hcd_submit_urb|dummy_urb_enqueue",
-    r"iput|iput_final|dput|fast_dput|_*sk_destruct|_*sk_free|sk_common_release|lock_sock_nested|_*lock_sock\w*|release_sock",
+    r"iput|iput_final|dput|fast_dput|_*sk_destruct|_*sk_free|sk_common_release|lock_sock_nested|_*lock_sock\w*",
     r"(?:drop|clear|inc|set)_nlink|_*compound_head|folio_unlock|unlock_page|folio_\w*lock\w*|page_ref_\w+|put_page|folio_put",
     r"kthread(?:_worker_fn)?|worker_thread|process_one_work|process_scheduled_works|start_secondary|cpu_startup_entry|do_idle",
     r"lockdep_\w+|trace_(?:call_bpf|\w+_raw)|perf_trace_lock\w*|trace_event_raw_\w+",
