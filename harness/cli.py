@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from harness.commands import doctor, guests, history, kernels, trials
+from harness.commands import doctor, guests, history, kernels, splats, trials
 from harness.errors import EnvironmentFault, HarnessError
 
 INTERRUPTED = 130
@@ -30,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
         " 2 usage, 3 host or harness",
     )
     verbs = top.add_subparsers(metavar="VERB", required=True)
-    for module in (doctor, kernels, guests, trials, history):
+    for module in (doctor, kernels, guests, trials, history, splats):
         module.add(verbs)
     return top
 

@@ -115,6 +115,7 @@ def _splat(head: Head, lines: Sequence[Line], at: int) -> _Built:
         cpu=facts.cpu,
         kernel=facts.kernel,
         taint=facts.taint,
+        build_id=facts.build_id,
         stamp=lines[at].stamp,
         slab=facts.slab,
         scenario=scenario([line.text for line in lines]) if name == "LOCKDEP" else "",

@@ -13,7 +13,7 @@ from harness.splat.report import Frame, Slab
 _WHO = re.compile(
     rb"CPU: (\d{1,5}) (?:UID: \d{1,10} )?PID: (\d{1,8}) Comm: (.{1,64}?) "
     rb"(?:Kdump: loaded )?(?:Not tainted|Tainted: ([A-Z][A-Z ]{0,40})) {0,12}"
-    rb"(?:\(?(\d[\w.+~-]{2,80}))?"
+    rb"(?:\(?(\d[\w.+~-]{2,80})(?: #\S{1,40}(?: [A-Z_(][\w()]{1,40}){0,4}(?: ([0-9a-f]{40})\b)?)?)?"
 )
 _BY = re.compile(
     rb" (?:by task|held by|by interrupt on) (.{1,80}?)(?: on cpu (\d{1,5}))?:?\s{0,8}$"
@@ -54,6 +54,7 @@ class Facts:
     cpu: int = -1
     kernel: str = ""
     taint: str = ""
+    build_id: str = ""
     access: str = ""
     size: int = 0
     caller: str = ""
@@ -77,6 +78,7 @@ class Facts:
             self.task = self.task or f"{plain(found.group(3))}/{plain(found.group(2))}"
             self.kernel = plain(found.group(5) or b"")
             self.taint = _letters(found.group(4))
+            self.build_id = plain(found.group(6) or b"")
         elif b"by " in text and not self.task and (found := _BY.search(text)):
             self.task = plain(found.group(1))
         elif b" #" in text and not self.kernel and (found := _IDENT.match(text)):

@@ -277,14 +277,21 @@ class Reader:
                 self._done.append(splat)
 
 
+def opened(first: bytes) -> Reader:
+    """A reader for a console of which the first part is at hand, or all of it.
+
+    That part tells whether the kernel prefixes its lines.  A boot log that does not begin with
+    the banner cannot tell a first boot from a reboot: it takes the first banner as a boot.
+    """
+    return Reader(prefixed=STAMP.search(first) is not None, booted=_ran_before_boot(first))
+
+
 def read(text: bytes) -> list[Splat]:
     """All reports of a whole console, in the order of their first lines.
 
-    The whole text tells whether the kernel prefixes its lines.  A boot log that does not begin
-    with the banner cannot tell a first boot from a reboot: it takes the first banner as a boot.
     Of one report that comes again and again the first ``repeats.KEPT`` sightings are given.
     """
-    reader = Reader(prefixed=STAMP.search(text) is not None, booted=_ran_before_boot(text))
+    reader = opened(text)
     return sorted([*reader.feed(text), *reader.finish()], key=lambda splat: splat.start)
 
 

@@ -62,7 +62,8 @@ class Splat:
     time stamps.  ``scenario`` is lockdep's drawing of how it may deadlock.  ``secondary`` are
     the reports that came of this one and stand in its text: the panic behind an Oops.
     ``corrupted`` says why the report is not to be trusted word for word (lines of it are missing,
-    or another report cuts into it), "" for a sound one.
+    or another report cuts into it), "" for a sound one.  ``build_id`` is the kernel's, where it
+    prints it (CONFIG_STACKTRACE_BUILD_ID).
     """
 
     family: str
@@ -85,6 +86,12 @@ class Splat:
     scenario: str = ""
     secondary: tuple[Splat, ...] = ()
     corrupted: str = ""
+    build_id: str = ""
+
+    @property
+    def is_bug(self) -> bool:
+        """False for what tells of the machine's size, not of the kernel: it ran out of memory."""
+        return self.family != "OOM"
 
     @property
     def place(self) -> str:

@@ -290,3 +290,8 @@ def lists_for(family: str, kind: str, blame: Blame) -> tuple[tuple[str, ...], ..
 def compiled(*lists: tuple[str, ...]) -> re.Pattern[str]:
     """One pattern for the whole name of any function on the lists."""
     return re.compile("|".join(f"(?:{entry})" for entries in lists for entry in entries))
+
+
+def is_report_code(function: str) -> bool:
+    """Whether the function only finds and prints reports."""
+    return compiled(REPORTING).fullmatch(function.partition(".")[0]) is not None

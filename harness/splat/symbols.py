@@ -13,6 +13,7 @@ import subprocess
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -33,6 +34,8 @@ _BATCH = 2000
 _PADDING = 256
 _FUNCTION_TYPES = frozenset({0, 2, 10})  # STT_NOTYPE (assembly), STT_FUNC, STT_GNU_IFUNC
 _ADDRESS = re.compile(r"0x[0-9a-f]{1,16}$")
+# init/version.c linux_banner
+_BANNER = re.compile(rb"Linux version (\d[\w.+~-]{2,80}) \(")
 _LINE = re.compile(r"(.+):(\d+)(?: \(discriminator \d+\))?$")
 # A function of every kernel whose source file is known: it tells where the tree stood.
 _LANDMARK = ("start_kernel", "init/main.c")
@@ -78,6 +81,9 @@ class Symbols:
         """Several reports of one kernel, with one addr2line process for all of them."""
         wanted: dict[tuple[Frame, bool], int] = {}
         for splat in splats:
+            if stranger := self._stranger(splat):
+                self.reason = stranger
+                continue
             exact = _instruction_pointers(splat)
             for frame in (frame for stack in splat.stacks for frame in stack.frames):
                 key = (frame, (frame.function, frame.offset) in exact)
@@ -87,6 +93,38 @@ class Symbols:
             return list(splats)
         lines = self._lines(sorted(set(wanted.values())))
         return [self._rewrite(splat, wanted, lines) for splat in splats]
+
+    def _stranger(self, splat: Splat) -> str:
+        """Why the report cannot be of this kernel, "" where nothing speaks against it.
+
+        The wrong vmlinux gives lines too, and all of them are wrong.
+        """
+        if splat.build_id and self._build_id and splat.build_id != self._build_id:
+            return (
+                f"{self._vmlinux} has build id {self._build_id},"
+                f" the kernel that reported {splat.build_id}"
+            )
+        if splat.kernel and self._release and splat.kernel != self._release:
+            return f"{self._vmlinux} is {self._release}, the kernel that reported {splat.kernel}"
+        return ""
+
+    @cached_property
+    def _build_id(self) -> str:
+        try:
+            return build_id(self._vmlinux) if self._vmlinux is not None else ""
+        except EnvironmentFault:
+            return ""
+
+    @cached_property
+    def _release(self) -> str:
+        """The release in the banner of the kernel, "" where it has none."""
+        try:
+            with self._vmlinux.open("rb") if self._vmlinux is not None else nullcontext() as stream:
+                section = ELFFile(stream).get_section_by_name(".rodata") if stream else None
+                found = _BANNER.search(section.data()) if section is not None else None
+        except (OSError, ELFError):
+            return ""
+        return found.group(1).decode() if found else ""
 
     def name(self, addresses: Sequence[int]) -> dict[int, str]:
         """``function (file:line)`` for bare addresses of a kernel that was not relocated (nokaslr).
