@@ -14,8 +14,27 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from harness.commands import doctor, guests, history, kernels, splats, trials
+from harness.commands import (
+    doctor,
+    guests,
+    history,
+    kernels,
+    report,
+    splats,
+    trials,
+)
 from harness.errors import EnvironmentFault, HarnessError
+
+VERBS = (
+    doctor,
+    kernels,
+    guests,
+    trials,
+    history,
+    report,
+    splats,
+)
+"""In the order in which the help names them."""
 
 INTERRUPTED = 130
 """128 + SIGINT; git bisect run stops at 128 and more."""
@@ -30,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
         " 2 usage, 3 host or harness",
     )
     verbs = top.add_subparsers(metavar="VERB", required=True)
-    for module in (doctor, kernels, guests, trials, history, splats):
+    for module in VERBS:
         module.add(verbs)
     return top
 

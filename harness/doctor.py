@@ -2,7 +2,8 @@
 
 Standard library only: the set-up runs this file before there is a virtual environment.
 ``python3 harness/doctor.py --packages`` prints the missing packages of this host's own
-package manager, one line, empty when nothing is missing that is not optional.
+package manager, one line, empty when nothing is missing that is not optional; with ``--all``
+those as well that only speed things up, or that only tests want.
 """
 
 from __future__ import annotations
@@ -63,7 +64,8 @@ class Need:
     """One thing that the host must have: what for, how to see it, and who brings it.
 
     ``packages`` maps a package manager to package names; ``optional`` needs only slow things
-    down when they are missing.
+    down when they are missing, or leave out what is said; ``testing`` ones the harness does
+    without, and some of its own tests do not.
     """
 
     name: str
@@ -71,6 +73,7 @@ class Need:
     there: Callable[[], bool]
     packages: Mapping[str, str]
     optional: bool = False
+    testing: bool = False
 
 
 def _same(name: str) -> dict[str, str]:
@@ -166,6 +169,14 @@ NEEDS: tuple[Need, ...] = (
         },
     ),
     Need("ccache", "faster builds", _program("ccache"), _same("ccache"), optional=True),
+    Need(
+        "chromium",
+        "the tests of the page",
+        lambda: _program("chromium")() or _program("chromium-browser")(),
+        _same("chromium"),
+        optional=True,
+        testing=True,
+    ),
 )
 
 
@@ -199,11 +210,13 @@ def memory_available() -> int:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] != ["--packages"]:
-        sys.exit("usage: doctor.py --packages")
+    if sys.argv[1:] not in (["--packages"], ["--packages", "--all"]):
+        sys.exit("usage: doctor.py --packages [--all]")
     found = package_manager()
     lacking = missing()
-    if all(need.optional for need in lacking):
+    if "--all" not in sys.argv:
+        lacking = [need for need in lacking if not need.testing]
+    if "--all" not in sys.argv and all(need.optional for need in lacking):
         lacking = []  # what only saves time is not worth asking for root
     if lacking and not found:
         sys.exit("missing: " + ", ".join(need.name for need in lacking))

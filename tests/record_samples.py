@@ -168,8 +168,9 @@ def write_run(base: Path, document: dict[str, Any]) -> Path:
     (folder / "result.json").write_text(json.dumps(document))
     for each in document["trials"]:
         (folder / each["folder"]).mkdir()
-        text = "".join(s["text"] for s in each["splats"])
-        (folder / each["folder"] / "console.log").write_text("Linux version 5.10.218\n" + text)
+        text = "Linux version 5.10.218\n" + "".join(s.get("text", "") for s in each["splats"])
+        console = folder / each["folder"] / "console.log"
+        console.write_bytes(text.encode("utf-8", "backslashreplace"))
     return folder
 
 

@@ -46,7 +46,8 @@ def run(args: argparse.Namespace) -> int:
     lacking = missing()
     for need in NEEDS:
         there = need not in lacking
-        mark = "[green]ok[/]" if there else "[yellow]slow[/]" if need.optional else "[red]no[/]"
+        without = "[yellow]fewer[/]" if need.testing else "[yellow]slow[/]"
+        mark = "[green]ok[/]" if there else without if need.optional else "[red]no[/]"
         drawn.add_row(mark, need.name, need.purpose, need.packages[manager or "apt"])
     console.print(drawn)
     accel = "none: no QEMU"

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from harness.kernel.built import BuiltKernel
+from harness.splat.blame import is_machinery
+from harness.splat.frames import base_name
 from harness.splat.report import Splat
 
 AROUND = 4
@@ -28,7 +30,8 @@ def places(splat: Splat) -> list[str]:
     """The places of ``splat`` that are worth showing, the blamed one first."""
     wanted = [splat.place] if splat.place else []
     for stack in sorted(splat.stacks, key=lambda s: (s.name not in _STACKS, s.name != "access")):
-        wanted += [frame.place for frame in stack.frames if frame.sure and frame.place][:_EACH]
+        told = [f for f in stack.frames if f.sure and not is_machinery(base_name(f.function))]
+        wanted += [frame.place for frame in told if frame.place][:_EACH]
     return list(dict.fromkeys(wanted))[:MOST]
 
 

@@ -22,6 +22,10 @@ SETTLED = 24 * 3600.0
 """Seconds without a change after which a run folder is not looked at again."""
 
 
+_ODD = (KeyError, TypeError, AttributeError, ValueError, OverflowError, sqlite3.IntegrityError)
+"""What comes of a document that is not as its schema says."""
+
+
 @dataclass(frozen=True)
 class Taken:
     """What an import came to: ``complaints`` are of what could not be read."""
@@ -70,7 +74,7 @@ def import_folders(history: History, folders: list[Path]) -> Taken:
             try:
                 run = load_run(each)
                 trials += add_run(history, run)
-            except (UsageError, KeyError, TypeError, AttributeError, sqlite3.IntegrityError) as e:
+            except (UsageError, *_ODD) as e:
                 what = (
                     str(e) if isinstance(e, HarnessError) else f"{each}: not as the schema: {e!r}"
                 )
@@ -93,7 +97,7 @@ def catch_up(history: History) -> None:
             if (stat.st_size, stat.st_mtime_ns) != (row["size"], row["changed"]) or (
                 time.time() - stat.st_mtime > SETTLED
             ):
-                with contextlib.suppress(UsageError, KeyError, TypeError, AttributeError):
+                with contextlib.suppress(UsageError, *_ODD):
                     add_run(history, load_run(folder))
 
 
@@ -124,7 +128,7 @@ def _run_row(db: sqlite3.Connection, run: Run) -> int:
 
 
 def _kernel_row(db: sqlite3.Connection, run: Run, kernel: Json) -> int:
-    key = (kernel["name"], kernel.get("content_id") or "", kernel.get("release") or "")
+    key = _storable(kernel["name"], kernel.get("content_id") or "", kernel.get("release") or "")
     where = "WHERE name = ? AND content_id = ? AND release = ?"
     found = db.execute(f"SELECT id, config IS NULL FROM kernel {where}", key).fetchone()
     if found and not found[1]:
@@ -140,7 +144,7 @@ def _kernel_row(db: sqlite3.Connection, run: Run, kernel: Json) -> int:
     made = db.execute(
         "INSERT INTO kernel (name, content_id, release, source, compiler, patches, dropped, config)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (
+        _storable(
             *key,
             kernel.get("source", ""),
             kernel.get("compiler", ""),
@@ -161,7 +165,7 @@ def _trial_row(db: sqlite3.Connection, row: int, run: Run, trial: Json) -> None:
         "INSERT INTO trial (run, folder, test_case, verdict, oracle, reason, started, kernel,"
         " machine, boot_seconds, run_seconds, asked_seconds, first_splat_seconds, repeat,"
         " signature) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-        (
+        _storable(
             *(row, trial["folder"], trial["case"], trial["verdict"]),
             *(reason["oracle"], reason["text"], trial["started"]),
             _kernel_row(db, run, trial["kernel"]),
@@ -187,7 +191,7 @@ def _trial_row(db: sqlite3.Connection, row: int, run: Run, trial: Json) -> None:
 def _splat_rows(number: int | None, trial: Json) -> Iterator[tuple[Any, ...]]:
     for at_boot, splats in ((0, trial["splats"]), (1, trial["boot_splats"])):
         for place, splat in enumerate(splats):
-            yield (
+            yield _storable(
                 *(number, place, at_boot, splat["signature"]),
                 splat.get("race_key", splat["signature"]),
                 *(splat["family"], splat["kind"], splat["title"]),
@@ -197,8 +201,16 @@ def _splat_rows(number: int | None, trial: Json) -> Iterator[tuple[Any, ...]]:
 
 def _counter_rows(number: int | None, trial: Json) -> Iterator[tuple[Any, ...]]:
     for name, value in trial["reproducer"]["counts"].items():
-        yield number, name, "reproducer", min(value, 2**63 - 1), None
+        yield _storable(number, name, "reproducer", min(value, 2**63 - 1), None)
     for count in trial["exercised"]:  # with what was asked for
         reached = count["reached"]
         value = None if reached is None else min(reached, 2**63 - 1)
-        yield number, count["counter"], count["source"], value, count["least"]
+        yield _storable(number, count["counter"], count["source"], value, count["least"])
+
+
+def _storable(*values: Any) -> tuple[Any, ...]:
+    """SQLite keeps no half of a surrogate pair; a guest's text in JSON may hold one."""
+    return tuple(
+        value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
+        for value in values
+    )

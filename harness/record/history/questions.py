@@ -146,3 +146,20 @@ def select(history: History, query: str) -> tuple[list[str], list[tuple[Any, ...
 def _ask(history: History, query: str, values: Sequence[object]) -> list[Row]:
     with explained(history.file):
         return list(history.db.execute(query, values))
+
+
+def every_trial(history: History) -> list[Row]:
+    """All trials, the newest first, with the head of their first splat; no documents."""
+    return _ask(
+        history,
+        """SELECT trial.id, trial.folder, trial.test_case, trial.verdict, trial.oracle,
+                  trial.reason, trial.started, trial.first_splat_seconds, trial.signature,
+                  run.folder AS run_folder, kernel.name AS kernel, kernel.content_id,
+                  kernel.release, kernel.source, kernel.compiler,
+                  splat.title, splat.place, splat.race_key
+           FROM trial JOIN run ON run.id = trial.run JOIN kernel ON kernel.id = trial.kernel
+                LEFT JOIN splat ON splat.trial = trial.id AND splat.at_boot = 0
+                                   AND splat.place_in_trial = 0
+           ORDER BY trial.started DESC, trial.id DESC""",
+        (),
+    )

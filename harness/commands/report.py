@@ -1,0 +1,100 @@
+"""harness report: one HTML file for a run, for runs beside each other, or for the whole history."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.commands.history import chosen
+from harness.errors import HarnessError, UsageError
+from harness.record.folder import RESULTS, write
+from harness.record.history import questions
+from harness.record.history.ingest import catch_up
+from harness.record.history.store import History
+from harness.record.load import Run, load_run, run_folders
+
+EXAMPLES = """\
+examples:
+  harness report                         the newest run: results/<run>/report.html
+  harness report results/20261124-*      that run
+  harness report --compare OLD NEW       two runs, or more, beside each other
+  harness report --all -o history.html   everything in the history
+"""
+
+
+def add(verbs: Any) -> None:
+    verb = verbs.add_parser(
+        "report",
+        help="write a page (HTML, one file) that shows what was seen",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    what = verb.add_mutually_exclusive_group()
+    what.add_argument("run", nargs="?", help="a run's folder or name; default: the newest")
+    what.add_argument("--compare", nargs="+", metavar="RUN", help="several runs")
+    what.add_argument("--all", action="store_true", help="the whole history")
+    verb.add_argument("-o", "--output", type=Path, help="the file to write")
+    verb.add_argument("--results", type=Path, default=RESULTS, help="where run folders are")
+    verb.add_argument("--history", type=Path, metavar="FILE", help="another history")
+    verb.set_defaults(main=report)
+
+
+def report(args: argparse.Namespace) -> int:
+    # jinja2 takes longer to load than most verbs take to run.
+    from harness.record.page.historypage import history_page
+    from harness.record.page.runpage import compare_page, run_page
+
+    if args.all:
+        page: Path = (args.output or Path("report.html")).absolute()
+        with History(chosen(args)) as history:
+            catch_up(history)
+            text = history_page(history, page)
+    elif args.compare:
+        if len(args.compare) < 2:
+            raise UsageError("--compare wants two runs or more")
+        runs = [found(name, args.results) for name in args.compare]
+        page = (args.output or Path("report.html")).absolute()
+        text = compare_page(sorted(runs, key=lambda run: run.started), page, _seen(args))
+    else:
+        run = found(args.run, args.results)
+        page = (args.output or run.folder / "report.html").absolute()
+        text = run_page(run, page, _seen(args))
+    write_page(page, text)
+    return 0
+
+
+def write_page(page: Path, text: str) -> None:
+    if not page.parent.is_dir():
+        raise UsageError(f"{page.parent}: no such folder")
+    write(page, text.encode("utf-8", "backslashreplace"))
+    print(page)
+
+
+def found(name: str | None, results: Path) -> Run:
+    """The run that a folder, a file in it, or a name means; the newest without one."""
+    if name is None:
+        folders = list(run_folders(results)) if results.is_dir() else []
+        if not folders:
+            raise UsageError(f"{results}: no run was recorded there", hint="harness run")
+        return load_run(folders[-1])
+    for path in (Path(name), results / name):
+        if path.exists():
+            folders = list(run_folders(path))
+            if len(folders) == 1:
+                return load_run(folders[0])
+            if not folders:
+                raise UsageError(f"{path}: not a run folder: no result.json in it")
+            raise UsageError(f"{path}: several runs in it: {folders[0].name}, ...")
+    raise UsageError(f"{name}: no such run, nor one of that name in {results}")
+
+
+def _seen(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """What the history knows of each signature; nothing where there is none that can be read."""
+    try:
+        with History(chosen(args), readonly=True) as history:
+            rows: Sequence[Any] = questions.signatures(history)
+            return {row["signature"]: dict(row) for row in rows}
+    except HarnessError:
+        return {}
