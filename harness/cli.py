@@ -16,6 +16,7 @@ from rich.console import Console
 
 from harness.commands import (
     doctor,
+    export,
     guests,
     history,
     kernels,
@@ -32,6 +33,7 @@ VERBS = (
     trials,
     history,
     report,
+    export,
     splats,
 )
 """In the order in which the help names them."""

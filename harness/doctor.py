@@ -170,6 +170,17 @@ NEEDS: tuple[Need, ...] = (
     ),
     Need("ccache", "faster builds", _program("ccache"), _same("ccache"), optional=True),
     Need(
+        "git send-email",
+        "sending a report, and its test",
+        lambda: any(
+            Path(folder, "git-core", "git-send-email").exists()
+            for folder in ("/usr/lib", "/usr/libexec")
+        ),
+        {**_same("git-email"), "apt": "git-email libmailtools-perl", "pacman": "git"},
+        optional=True,
+        testing=True,
+    ),
+    Need(
         "chromium",
         "the tests of the page",
         lambda: _program("chromium")() or _program("chromium-browser")(),

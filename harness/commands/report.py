@@ -56,11 +56,11 @@ def report(args: argparse.Namespace) -> int:
             raise UsageError("--compare wants two runs or more")
         runs = [found(name, args.results) for name in args.compare]
         page = (args.output or Path("report.html")).absolute()
-        text = compare_page(sorted(runs, key=lambda run: run.started), page, _seen(args))
+        text = compare_page(sorted(runs, key=lambda run: run.started), page, seen_before(args))
     else:
         run = found(args.run, args.results)
         page = (args.output or run.folder / "report.html").absolute()
-        text = run_page(run, page, _seen(args))
+        text = run_page(run, page, seen_before(args))
     write_page(page, text)
     return 0
 
@@ -90,7 +90,7 @@ def found(name: str | None, results: Path) -> Run:
     raise UsageError(f"{name}: no such run, nor one of that name in {results}")
 
 
-def _seen(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
+def seen_before(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
     """What the history knows of each signature; nothing where there is none that can be read."""
     try:
         with History(chosen(args), readonly=True) as history:
