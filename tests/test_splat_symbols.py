@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,10 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
 from harness.errors import EnvironmentFault
+from harness.kernel.build import build
+from harness.paths import cache_dir
+from harness.progress import Progress
+from harness.spec.kernel import load_kernel
 from harness.splat.reader import read
 from harness.splat.report import Frame, Splat, Stack
 from harness.splat.symbols import Symbols, build_id
@@ -30,6 +36,7 @@ __attribute__((noinline)) int start_kernel(int *where)
 	int first = faulty(where);
 	return other(first) + again(first);
 }
+const char linux_banner[] = "Linux version 9.9.1 (made up) #1 SMP";
 int main(void) { int zero = 0; return start_kernel(&zero); }
 """
 OTHER = """\
@@ -167,3 +174,57 @@ def test_build_id(vmlinux: Path, tmp_path: Path) -> None:
     assert found in notes
     with pytest.raises(EnvironmentFault, match="gone"):
         build_id(tmp_path / "gone")
+
+
+def test_another_kernels_report_gets_no_lines(vmlinux: Path) -> None:
+    splat = report(Frame("faulty", 2, sizes(vmlinux, "faulty")[0][1]))
+    own = build_id(vmlinux)
+    for known in (
+        replace(splat, kernel="9.9.1"),
+        replace(splat, build_id=own),
+        replace(splat, kernel="9.9.1", build_id=own),
+    ):
+        assert Symbols(vmlinux).symbolise(known).place.startswith("init/main.c:")
+    for stranger, word in (
+        (replace(splat, kernel="9.9.2"), "9.9.2"),
+        (replace(splat, kernel="9.9.1", build_id="ab" * 20), "build id"),
+    ):
+        symbols = Symbols(vmlinux)
+        assert symbols.symbolise(stranger) == stranger
+        assert word in symbols.reason
+
+
+def test_the_build_id_that_a_report_prints_is_read() -> None:
+    line = f"CPU: 0 PID: 7 Comm: a b Not tainted 9.9.1 #3 PREEMPT(full)  {'ab' * 20}"
+    (splat,) = read(f"BUG: Bad page state in process a\n{line}\nCall Trace:\n f+0x1/0x2\n".encode())
+    assert (splat.kernel, splat.build_id) == ("9.9.1", "ab" * 20)
+
+
+@pytest.mark.guest
+def test_the_same_lines_as_decode_stacktrace() -> None:
+    """Against the kernel tree's own script, which looks at addresses as they are printed."""
+    kernel = build(load_kernel("v5.10-debug"), progress=Progress())
+    assert kernel.vmlinux is not None
+    script = next(cache_dir().glob("work/*/tree/scripts/decode_stacktrace.sh"))
+    names = ("unmap_and_move_huge_page", "migrate_pages", "rmap_walk_anon", "hugetlb_fault")
+    frames = [
+        Frame(name, offset, size)
+        for name in names
+        for _, size in sizes(kernel.vmlinux, name)[:1]
+        for offset in range(1, size, max(1, size // 6))
+    ]
+    assert len(frames) > 12
+    text = "".join(f" {f.function}+{f.offset:#x}/{f.size:#x}\n" for f in frames)
+    printed = subprocess.run(
+        ["bash", script, kernel.vmlinux, script.parent.parent],
+        input=text,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    splats = [report(one) for one in frames]
+    for line, splat in zip(
+        printed, Symbols(kernel.vmlinux, calls=False).symbolise_all(splats), strict=True
+    ):
+        places = [frame.place.rpartition("/")[2] for frame in splat.stacks[0].frames]
+        assert [place.rpartition("/")[2] for place in re.findall(r"\S+:\d+", line)] == places

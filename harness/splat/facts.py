@@ -13,7 +13,7 @@ from harness.splat.report import Frame, Slab
 _WHO = re.compile(
     rb"CPU: (\d{1,5}) (?:UID: \d{1,10} )?PID: (\d{1,8}) Comm: (.{1,64}?) "
     rb"(?:Kdump: loaded )?(?:Not tainted|Tainted: ([A-Z][A-Z ]{0,40})) {0,12}"
-    rb"(?:\(?(\d[\w.+~-]{2,80})(?: #\S{1,40}(?: [A-Z_(][\w()]{1,40}){0,4}(?: ([0-9a-f]{40})\b)?)?)?"
+    rb"(?:\(?(\d[\w.+~-]{2,80})(?:.{0,80}? ([0-9a-f]{40})(?![0-9a-f]))?)?"
 )
 _BY = re.compile(
     rb" (?:by task|held by|by interrupt on) (.{1,80}?)(?: on cpu (\d{1,5}))?:?\s{0,8}$"

@@ -62,9 +62,14 @@ class Symbols:
     """The debug information of one kernel.  ``vmlinux`` None is a kernel without any.
 
     Nothing here raises for what is missing: places stay empty, and ``reason`` says why.
+    ``calls`` looks one byte before a return address, at the call itself: behind the last call of
+    a function is another's code.
     """
 
-    def __init__(self, vmlinux: Path | None, *, addr2line: str = "addr2line") -> None:
+    def __init__(
+        self, vmlinux: Path | None, *, addr2line: str = "addr2line", calls: bool = True
+    ) -> None:
+        self._calls = calls
         self._vmlinux = vmlinux
         self._addr2line = addr2line
         self.reason = ""
@@ -167,7 +172,7 @@ class Symbols:
         start = self._start(frame.function, frame.size)
         if start is None:
             return None
-        return start + frame.offset - (0 if exact or frame.offset == 0 else 1)
+        return start + frame.offset - (self._calls and not exact and frame.offset > 0)
 
     def _start(self, function: str, size: int) -> int | None:
         """Where the function begins; None when unknown, or one of several of that name."""
