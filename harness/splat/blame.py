@@ -13,6 +13,7 @@ from harness.splat.dispatch import dispatches, faults
 from harness.splat.family import Blame, Family
 from harness.splat.frames import base_name
 from harness.splat.report import Frame
+from harness.splat.skips_machinery import ENTRY, MACHINERY, REPORTING
 
 # The kernel's own name of a system call differs by version and architecture.
 _SYSCALL = re.compile(
@@ -60,10 +61,7 @@ def _skipped(family: str, kind: str, blame: Blame) -> re.Pattern[str]:
 
 def is_machinery(function: str) -> bool:
     """Whether it is of the reporting, or of the way between user space and the kernel."""
-    return (
-        skips.compiled(skips.REPORTING, skips.MACHINERY, skips.ENTRY).fullmatch(function)
-        is not None
-    )
+    return skips.compiled(REPORTING, MACHINERY, ENTRY).fullmatch(function) is not None
 
 
 def syscall(function: str) -> str:
@@ -166,9 +164,7 @@ def function(family: Family, name: str, kind: str, trail: Trail) -> str:
         case Blame.STACK:
             own = [*head, *pointers[:1]] if name == "WARNING" else [*head] if family.bars else []
             order = [*own, *access, *pointers, *head]
-    primitives = skips.compiled(skips.REPORTING, skips.MACHINERY)
+    primitives = skips.compiled(REPORTING, MACHINERY)
     return (
-        first(order, skipped)
-        or first(order, primitives)
-        or first(order, skips.compiled(skips.REPORTING))
+        first(order, skipped) or first(order, primitives) or first(order, skips.compiled(REPORTING))
     )

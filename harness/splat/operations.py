@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from functools import cache
 
-_OPERATIONS: tuple[tuple[str, str], ...] = (
+OPERATIONS: tuple[tuple[str, str], ...] = (
     (
         "page migration",
         r"unmap_and_move(?:_huge_page)?|migrate_pages\w*|migrate_hugetlbs|migrate_folio_(?:unmap"
@@ -78,7 +78,7 @@ _OPERATIONS: tuple[tuple[str, str], ...] = (
 
 @cache
 def _compiled() -> tuple[tuple[str, re.Pattern[str]], ...]:
-    return tuple((name, re.compile(functions)) for name, functions in _OPERATIONS)
+    return tuple((name, re.compile(functions)) for name, functions in OPERATIONS)
 
 
 @cache
