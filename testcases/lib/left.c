@@ -24,6 +24,23 @@ static int flags_of(int fd, uint64_t pfn, uint64_t *flags)
 }
 
 /*
+ * Whether all of the 2 MiB from here on is one compound page.  The first frame alone
+ * does not tell: a large kmalloc() may begin there, and some other one end at 2 MiB.
+ */
+static int is_one_page(int fd, uint64_t pfn)
+{
+	uint64_t flags[PAGES_OF_2M];
+	int i;
+
+	if (pread(fd, flags, sizeof(flags), pfn * sizeof(*flags)) != sizeof(flags))
+		return 0;
+	for (i = 1; i < PAGES_OF_2M; i++)
+		if (!(flags[i] & KPF_COMPOUND_TAIL) || (flags[i] & KPF_COMPOUND_HEAD))
+			return 0;
+	return 1;
+}
+
+/*
  * Huge pages are aligned, so one frame in 512 is looked at.  With every pool
  * empty there is none of hugetlb, or it was lost from the books; and nothing
  * else in such a kernel is a compound page of 2 MiB but one that left hugetlb
@@ -32,7 +49,7 @@ static int flags_of(int fd, uint64_t pfn, uint64_t *flags)
 int left_over(void)
 {
 	unsigned long hugetlb = 0, compound = 0;
-	uint64_t pfn, flags, last;
+	uint64_t pfn, flags;
 	int fd = open("/proc/kpageflags", O_RDONLY);
 
 	if (fd < 0) {	/* no CONFIG_PROC_PAGE_MONITOR: nobody can tell */
@@ -49,8 +66,7 @@ int left_over(void)
 		}
 		if (!(flags & KPF_COMPOUND_HEAD) || (flags & KPF_THP))
 			continue;
-		if (flags_of(fd, pfn + PAGES_OF_2M - 1, &last) && (last & KPF_COMPOUND_TAIL))
-			compound++;
+		compound += is_one_page(fd, pfn);
 	}
 	close(fd);
 	printf("@ count hugetlb %lu\n@ count compound %lu\n@ end\n", hugetlb, compound);
