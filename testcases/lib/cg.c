@@ -133,7 +133,7 @@ void cg_expect(const char *group, long usage, long rsvd, const char *when)
 	long now = 0, now_rsvd = 0;
 	int tries;
 
-	for (tries = 0; tries < 20; tries++) {
+	for (tries = 0; tries < (failed() ? 2 : 20); tries++) {
 		now = get(group, v2 ? "hugetlb.2MB.current" : "hugetlb.2MB.usage_in_bytes");
 		now_rsvd = get(group, v2 ? "hugetlb.2MB.rsvd.current" :
 			       "hugetlb.2MB.rsvd.usage_in_bytes");

@@ -142,7 +142,7 @@ void pool_check(const char *when)
 	char text[200];
 	int tries;
 
-	for (tries = 0; tries < 20; tries++) {
+	for (tries = 0; tries < (failed() ? 2 : 20); tries++) {
 		pool_read(&now);
 		if (!wrong(&now, text, sizeof(text)))
 			return;
@@ -157,7 +157,7 @@ void pool_same(const struct pool *before, const char *when)
 	char text[200];
 	int tries;
 
-	for (tries = 0; tries < 20; tries++) {
+	for (tries = 0; tries < (failed() ? 2 : 20); tries++) {
 		pool_read(&now);
 		if (!wrong(&now, text, sizeof(text)) &&
 		    !different(before, &now, text, sizeof(text)))
@@ -172,7 +172,7 @@ void pool_expect(const char *name, long value, const char *when)
 	long now = 0;
 	int tries;
 
-	for (tries = 0; tries < 20; tries++) {
+	for (tries = 0; tries < (failed() ? 2 : 20); tries++) {
 		now = get(-1, name);
 		if (now == value)
 			return;

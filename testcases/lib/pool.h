@@ -39,7 +39,7 @@ void pool_check(const char *when);
 
 /*
  * The same, and each counter must be as it was before.  Huge pages are given back
- * by a worker at times, so it waits up to a second for that.
+ * by a worker at times, so it waits up to a second for that, less after a failure.
  */
 void pool_same(const struct pool *before, const char *when);
 

@@ -202,6 +202,11 @@ void fail(const char *oracle, const char *fmt, ...)
 	fflush(stdout);
 }
 
+int failed(void)
+{
+	return __atomic_load_n(&shared->failures, __ATOMIC_RELAXED) > 0;
+}
+
 void skip(const char *fmt, ...)
 {
 	char text[256];

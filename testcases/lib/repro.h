@@ -44,6 +44,8 @@ int repro_start(int argc, char **argv);
 int running(void);
 
 void fail(const char *oracle, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Whether anybody has called fail(): what comes after may be a consequence. */
+int failed(void);
 void skip(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
 
 /* fork(); the child runs fn(arg) until it returns, and exits. */

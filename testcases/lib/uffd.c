@@ -55,12 +55,12 @@ int uffd_wake(int uffd, void *addr, size_t bytes)
 	return ioctl(uffd, UFFDIO_WAKE, &range) ? errno : 0;
 }
 
-void *uffd_next(int uffd)
+void *uffd_next(int uffd, int ms)
 {
 	struct pollfd poller = { uffd, POLLIN, 0 };
 	struct uffd_msg msg;
 
-	if (poll(&poller, 1, 1000) != 1 || read(uffd, &msg, sizeof(msg)) != sizeof(msg))
+	if (poll(&poller, 1, ms) != 1 || read(uffd, &msg, sizeof(msg)) != sizeof(msg))
 		return NULL;
 	return msg.event == UFFD_EVENT_PAGEFAULT ? (void *)msg.arg.pagefault.address : NULL;
 }

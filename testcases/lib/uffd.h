@@ -11,7 +11,7 @@ int uffd_register(int uffd, void *addr, size_t bytes);
 /* *copied, where asked for, is what the kernel says it copied, or its negative errno. */
 int uffd_copy(int uffd, void *to, const void *from, size_t bytes, long *copied);
 int uffd_wake(int uffd, void *addr, size_t bytes);
-/* Waits up to a second for the next fault; its address, NULL where none came. */
-void *uffd_next(int uffd);
+/* Waits so many milliseconds for the next fault; its address, NULL where none came. */
+void *uffd_next(int uffd, int ms);
 
 #endif

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Where a page is in physical memory, and what root can do to memory there. */
+#ifndef PHYS_H
+#define PHYS_H
+
+/* The page frame of a present page of this process; 0 where it is not told. */
+unsigned long page_frame(const void *p);
+
+/* Writes text to a file of sysfs or debugfs; 0 or an errno. */
+int write_file(const char *path, const char *text);
+int write_number(const char *path, unsigned long number);
+/* The number in such a file in this base, fallback where there is none. */
+unsigned long read_number(const char *path, int base, unsigned long fallback);
+
+/* By /sys/devices/system/memory/soft_offline_page; 0 or an errno. */
+int soft_offline(unsigned long frame);
+/* By hwpoison-inject; 0 or an errno. */
+int unpoison(unsigned long frame);
+
+#endif
