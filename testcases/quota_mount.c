@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A mount with size= or min_size= charges each page to its subpool, found by
+ * page_private().  Whatever becomes of the page, the charge has to follow: a
+ * migration hands it to the new page, a deletion gives it back, and a failure that
+ * comes after the charge too.  statfs() and HugePages_Rsvd show each of them.
+ *
+ *	size=8M, 4 pages:	mmap 2	fault	move	back	delete
+ *	f_bfree		 4	 2	 2	 2	 2	 4
+ *
+ * A charge that is lost in the move shows as 2 after the deletion, and as a mount
+ * that is full with nothing in it some rounds later.
+ */
+#define _GNU_SOURCE
+#include "catch.h"
+#include "huge.h"
+#include "pool.h"
+#include "repro.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/mempolicy.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#define PAGES 4
+#define OWNER 23
+
+static struct counter *rounds, *moved, *private_busy, *full;
+static int nodes[2];
+
+static void expect_free(const char *path, long pages, const char *when)
+{
+	struct statfs fs = { 0 };
+
+	statfs(path, &fs);
+	if ((long)fs.f_bfree != pages || (long)fs.f_bavail != pages || fs.f_blocks != PAGES)
+		fail("counters", "%s: statfs of the mount: %ld of %ld pages free, expected %ld of %d",
+		     when, (long)fs.f_bfree, (long)fs.f_blocks, pages, PAGES);
+}
+
+static void expect_blocks(int fd, long pages, const char *when)
+{
+	struct stat st = { 0 };
+
+	fstat(fd, &st);
+	if (st.st_blocks != pages * (long)(HUGE_2M / 512))
+		fail("counters", "%s: st_blocks %ld, expected %ld pages", when, (long)st.st_blocks,
+		     pages);
+}
+
+/* There and back; how many pages arrived. */
+static int move_all(struct huge *h)
+{
+	int status, turn, done = 0;
+	size_t i;
+	long got;
+
+	for (i = 0; i < h->n; i++) {
+		char *page = h->addr + i * HUGE_2M;
+		int first = page_node(page) == nodes[0];
+
+		for (turn = 0; turn < 2; turn++, first = !first) {
+			got = move_page(0, page, nodes[first], MPOL_MF_MOVE, &status);
+			if (!got && status == nodes[first] && page_node(page) == nodes[first])
+				done++;
+			else if (kind_shared(h->kind) && got != -EAGAIN)
+				fail("errno", "move of a page of the mount: %ld, status %d", got,
+				     status);
+			else
+				count_add(private_busy, 1);
+		}
+	}
+	return done;
+}
+
+/* A shared file from its birth to its end, with a move in between. */
+static void shared_file(const char *path, enum kind kind)
+{
+	struct huge h;
+	int err;
+
+	expect_free(path, PAGES, "before a file");
+	err = huge_open(&h, kind, HUGE_2M, 2, path, OWNER);
+	if (err) {
+		fail("errno", "%s of 2 pages on a mount of %d: %s", kind_name(kind), PAGES,
+		     strerror(err));
+		return;
+	}
+	expect_free(path, PAGES - 2, "file in use");
+	expect_blocks(h.fd, 2, "file in use");
+	count_add(moved, move_all(&h));
+	expect_free(path, PAGES - 2, "after moves");
+	expect_blocks(h.fd, 2, "after moves");
+	huge_check(&h, OWNER, "after moves");
+	huge_close(&h);
+	expect_free(path, PAGES, "after the file's end");
+}
+
+/* A private mapping of a file: its pages may be refused, never lost. */
+static void private_file(const char *path)
+{
+	struct huge h;
+
+	if (huge_open(&h, PRIVATE_FILE, HUGE_2M, 2, path, OWNER))
+		return;
+	expect_free(path, PAGES - 2, "private mapping in use");
+	count_add(moved, move_all(&h));
+	expect_free(path, PAGES - 2, "private mapping after moves");
+	huge_check(&h, OWNER, "private mapping after moves");
+	huge_close(&h);
+	expect_free(path, PAGES, "after the private mapping's end");
+}
+
+/* One page more than there is: refused by mmap(), fallocate() and by a fault. */
+static void overfull(const char *path)
+{
+	struct caught caught;
+	struct huge h;
+	char *more;
+	int fd;
+
+	if (huge_open(&h, SHARED_FILE, HUGE_2M, PAGES, path, OWNER)) {
+		fail("errno", "the mount does not take its %d pages", PAGES);
+		return;
+	}
+	expect_free(path, 0, "full");
+	fd = huge_file(path, HUGE_2M);
+	more = mmap(NULL, HUGE_2M, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (more != MAP_FAILED || errno != ENOMEM)
+		fail("errno", "mmap on a full mount: %s", more == MAP_FAILED ? strerror(errno) :
+		     "succeeded");
+	if (!fallocate(fd, 0, 0, HUGE_2M) || errno != ENOSPC)
+		fail("errno", "fallocate on a full mount: %s", strerror(errno));
+	more = mmap(NULL, HUGE_2M, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+	if (more == MAP_FAILED) {
+		fail("errno", "MAP_NORESERVE on a full mount: %s", strerror(errno));
+	} else {
+		touch_write(more, 1, &caught);
+		caught_is(&caught, more, SIGBUS, BUS_ADRERR, "fault on a full mount");
+		munmap(more, HUGE_2M);
+	}
+	expect_free(path, 0, "full, after refusals");
+	expect_blocks(fd, 0, "refused file");
+	close(fd);
+	move_all(&h);
+	huge_check(&h, OWNER, "full mount after moves");
+	huge_close(&h);
+	expect_free(path, PAGES, "emptied");
+	count_add(full, 1);
+}
+
+/* min_size= holds a reservation from the mount on; it is used, and comes back. */
+static void minimum(const struct pool *before)
+{
+	const char *path = mount_huge("pagesize=2M,min_size=4M");
+	struct huge h;
+	int err;
+
+	pool_expect("resv_hugepages", before->resv + 2, "min_size mount");
+	err = huge_open(&h, SHARED_FILE, HUGE_2M, 2, path, OWNER);
+	if (err)
+		fail("errno", "2 pages of min_size=4M: %s", strerror(err));
+	else {
+		pool_expect("resv_hugepages", before->resv, "min_size used");
+		count_add(moved, move_all(&h));
+		huge_check(&h, OWNER, "min_size after moves");
+		huge_close(&h);
+	}
+	pool_expect("resv_hugepages", before->resv + 2, "min_size given back");
+	err = umount_huge(path);
+	if (err)
+		fail("errno", "umount of the min_size mount: %s", strerror(err));
+	pool_same(before, "after the min_size mount");
+}
+
+int main(int argc, char **argv)
+{
+	const char *path;
+	struct pool before;
+	int err;
+
+	repro_start(argc, argv);
+	rounds = counter("rounds");
+	moved = counter("moved");
+	private_busy = counter("private_busy");
+	full = counter("full");
+	if (memory_nodes(nodes, 2) < 2)
+		skip("two nodes with memory are needed");
+	catch_signals();
+	pool_read(&before);
+	do {
+		path = mount_huge("pagesize=2M,size=8M");
+		shared_file(path, SHARED_FILE);
+		shared_file(path, FALLOCATED);
+		private_file(path);
+		overfull(path);
+		err = umount_huge(path);
+		if (err)
+			fail("errno", "umount: %s", strerror(err));
+		pool_same(&before, "after the size= mount");
+		minimum(&before);
+		count_add(rounds, 1);
+	} while (running() && !failed());
+	return repro_end();
+}
