@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A huge page is charged to the cgroup of who faulted it in, and its reservation to
+ * who mapped it.  A migration moves the charges to the new page; they end with the
+ * page or with its file, not with the process, and go to the parent when the group
+ * is removed first.
+ *
+ *				usage	rsvd
+ *	mmap() of 2 pages	0	2
+ *	touched			2	2
+ *	moved, and back		2	2
+ *	munmap()		0	0
+ *
+ * "-g 1" and "-g 2" choose the version of cgroups.
+ */
+#define _GNU_SOURCE
+#include "catch.h"
+#include "cg.h"
+#include "huge.h"
+#include "pool.h"
+#include "repro.h"
+
+#include <errno.h>
+#include <linux/mempolicy.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define OWNER 25
+
+static struct counter *rounds, *moved, *limited, *reparented;
+static int nodes[2];
+
+static void move_there_and_back(struct huge *h)
+{
+	int status, turn, to;
+	size_t i;
+	long got;
+
+	for (i = 0; i < h->n; i++) {
+		char *page = h->addr + i * HUGE_2M;
+
+		for (turn = 0; turn < 2; turn++) {
+			to = nodes[page_node(page) == nodes[0]];
+			got = move_page(0, page, to, MPOL_MF_MOVE, &status);
+			if (!got && status == to)
+				count_add(moved, 1);
+			else
+				fail("errno", "move in a cgroup: %ld, status %d", got, status);
+			cg_expect("t", h->n, -1, "just moved");
+		}
+	}
+}
+
+/* Charged with the fault, kept by the moves, gone with the file or the mapping. */
+static void charged(enum kind kind)
+{
+	struct huge h;
+	int err = huge_open(&h, kind, HUGE_2M, 2, "/dev/hugepages", OWNER);
+
+	if (err) {
+		fail("errno", "%s in a cgroup: %s", kind_name(kind), strerror(err));
+		return;
+	}
+	cg_expect("t", 2, 2, "touched");
+	move_there_and_back(&h);
+	cg_expect("t", 2, 2, "moved");
+	huge_check(&h, OWNER, "moved in a cgroup");
+	huge_close(&h);
+	cg_expect("t", 0, 0, "unmapped");
+}
+
+/* Without a reservation both charges come with the fault. */
+static void unreserved(void)
+{
+	char *p = mmap(NULL, HUGE_2M, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_NORESERVE, -1, 0);
+	struct huge h = { .kind = ANON, .page = HUGE_2M, .n = 1, .addr = p, .fd = -1 };
+
+	if (p == MAP_FAILED) {
+		fail("errno", "MAP_NORESERVE in a cgroup: %s", strerror(errno));
+		return;
+	}
+	cg_expect("t", 0, 0, "not reserved");
+	pattern_write(p, HUGE_2M, OWNER, 0);
+	cg_expect("t", 1, 1, "faulted in without a reservation");
+	move_there_and_back(&h);
+	cg_expect("t", 1, 1, "moved without a reservation");
+	huge_close(&h);
+	cg_expect("t", 0, 0, "unmapped without a reservation");
+}
+
+/* A limit holds after a migration as before it, for faults and for reservations. */
+static void limits(void)
+{
+	struct caught caught;
+	struct huge h;
+	char *more;
+
+	cg_limit("t", 0, 1);
+	more = mmap(NULL, 2 * HUGE_2M, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+	if (more == MAP_FAILED) {
+		fail("errno", "mmap below the limit of reservations: %s", strerror(errno));
+	} else {
+		h = (struct huge){ .kind = ANON, .page = HUGE_2M, .n = 1, .addr = more, .fd = -1 };
+		pattern_write(more, HUGE_2M, OWNER, 0);
+		move_there_and_back(&h);
+		touch_write(more + HUGE_2M, 1, &caught);
+		if (caught_is(&caught, more + HUGE_2M, SIGBUS, BUS_ADRERR, "above the limit"))
+			count_add(limited, 1);
+		cg_expect("t", 1, 2, "at the limit");
+		munmap(more, 2 * HUGE_2M);
+	}
+	cg_limit("t", 0, -1);
+	cg_limit("t", 1, 1);
+	more = mmap(NULL, 2 * HUGE_2M, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+	if (more != MAP_FAILED || errno != ENOMEM)
+		fail("errno", "mmap above the limit of reservations: %s",
+		     more == MAP_FAILED ? strerror(errno) : "succeeded");
+	cg_limit("t", 1, -1);
+	cg_expect("t", 0, 0, "refused");
+}
+
+static void in_group(void (*what)(void))
+{
+	pid_t pid = fork();
+	int status = 0;
+
+	if (!pid) {
+		if (cg_enter("t", getpid()))
+			fail("errno", "cannot enter the cgroup");
+		else
+			what();
+		_exit(0);
+	}
+	waitpid(pid, &status, 0);
+	if (status)
+		fail("signal", "the process of the cgroup ended with status 0x%x", status);
+}
+
+static void all_kinds(void)
+{
+	static const enum kind kinds[] = { ANON, PRIVATE_FILE, MEMFD, SHARED_FILE, FALLOCATED };
+	size_t i;
+
+	for (i = 0; i < sizeof(kinds) / sizeof(*kinds); i++)
+		charged(kinds[i]);
+	unreserved();
+	limits();
+}
+
+static int outlived;
+static char *view;
+
+static void leave_a_file(void)
+{
+	pattern_write(view, HUGE_2M, OWNER, 0);
+	pattern_write(view + HUGE_2M, HUGE_2M, OWNER, 0);
+}
+
+/* The file outlives the process and then its group: the parent inherits the charge. */
+static void reparent(void)
+{
+	struct huge h = { .kind = SHARED_FILE, .page = HUGE_2M, .n = 2 };
+	int err;
+
+	outlived = huge_file("/dev/hugepages", 2 * HUGE_2M);
+	view = mmap(NULL, 2 * HUGE_2M, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
+		    outlived, 0);
+	if (outlived < 0 || view == MAP_FAILED) {
+		fail("errno", "a file to outlive its cgroup: %s", strerror(errno));
+		return;
+	}
+	h.addr = view;
+	h.fd = outlived;
+	in_group(leave_a_file);
+	cg_expect("t", 2, 2, "the process is gone, the file is not");
+	huge_check(&h, OWNER, "a file that outlived its writer");
+	move_there_and_back(&h);
+	err = cg_remove("t");
+	if (err)
+		fail("errno", "rmdir of a cgroup with pages: %s", strerror(err));
+	else
+		count_add(reparented, 1);
+	huge_check(&h, OWNER, "after the cgroup's end");
+	huge_close(&h);
+}
+
+int main(int argc, char **argv)
+{
+	struct pool before;
+	int at = repro_start(argc, argv);
+
+	rounds = counter("rounds");
+	moved = counter("moved");
+	limited = counter("limited");
+	reparented = counter("reparented");
+	if (memory_nodes(nodes, 2) < 2)
+		skip("two nodes with memory are needed");
+	catch_signals();
+	pool_read(&before);
+	cg_mount(at + 1 < argc ? atoi(argv[at + 1]) : 1);
+	do {
+		if (cg_make("t")) {
+			fail("errno", "no cgroup: %s", strerror(errno));
+			break;
+		}
+		in_group(all_kinds);
+		cg_expect("t", 0, 0, "empty");
+		reparent();
+		pool_same(&before, "after the cgroup");
+		count_add(rounds, 1);
+	} while (running() && !failed());
+	cg_umount();
+	return repro_end();
+}
