@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A fault on a missing page of a userfaultfd range sleeps with no lock held, until
+ * somebody copies a page in, wakes it, or closes the descriptor.  By then the VMA
+ * may be gone, and the file with its mapping.
+ *
+ *	CPU0 (faulter)				CPU1 (monitor)
+ *
+ *	hugetlb_no_page()
+ *	  drops fault mutex, i_mmap_rwsem
+ *	  handle_userfault() drops mmap_lock
+ *	    sleeps				munmap(): VMA, file, inode, mapping go
+ *						close(): wakes
+ *	  must not touch the mapping
+ *
+ * Beside that, each answer of UFFDIO_COPY, with the reservations that it must leave
+ * as they were, and copies that race with a migration of the pages around them.
+ */
+#define _GNU_SOURCE
+#include "catch.h"
+#include "huge.h"
+#include "pool.h"
+#include "repro.h"
+#include "uffd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/mempolicy.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define PAGES 3
+#define OWNER 24
+
+static struct counter *vanished, *copied, *refused, *raced, *stale, *moved;
+static int nodes[2];
+static char *source;
+
+struct fault {
+	char *page;
+	struct caught caught;
+	unsigned char value;
+};
+
+static void *fault(void *arg)
+{
+	struct fault *f = arg;
+
+	touch_read(f->page, &f->value, &f->caught);
+	return NULL;
+}
+
+static char *map(enum kind kind, int *fd)
+{
+	char *p;
+
+	*fd = -1;
+	if (kind == ANON)
+		p = mmap(NULL, PAGES * HUGE_2M, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+	else {
+		*fd = huge_file("/dev/hugepages", PAGES * HUGE_2M);
+		p = mmap(NULL, PAGES * HUGE_2M, PROT_READ | PROT_WRITE,
+			 kind == PRIVATE_FILE ? MAP_PRIVATE : MAP_SHARED, *fd, 0);
+	}
+	if (p == MAP_FAILED)
+		skip("mmap of %s: %s", kind_name(kind), strerror(errno));
+	return p;
+}
+
+static int registered(char *range)
+{
+	int uffd = uffd_open(), err;
+
+	if (uffd < 0)
+		skip("userfaultfd: %s (CONFIG_USERFAULTFD)", strerror(-uffd));
+	err = uffd_register(uffd, range, PAGES * HUGE_2M);
+	if (err)
+		skip("UFFDIO_REGISTER of huge pages: %s", strerror(err));
+	return uffd;
+}
+
+/* The mapping and its file go away under a waiting fault. */
+static void vanish(enum kind kind)
+{
+	struct fault f;
+	pthread_t thread;
+	char *range;
+	int fd, uffd;
+
+	range = map(kind, &fd);
+	uffd = registered(range);
+	if (fd >= 0)
+		close(fd);
+	f.page = range + HUGE_2M;
+	pthread_create(&thread, NULL, fault, &f);
+	if (uffd_next(uffd, 2000) != f.page)
+		fail("errno", "no message of the missing page");
+	munmap(range, PAGES * HUGE_2M);
+	usleep(20000);	/* inodes are freed after a grace period */
+	close(uffd);
+	pthread_join(thread, NULL);
+	if (caught_is(&f.caught, f.page, SIGSEGV, SEGV_MAPERR, "mapping gone while it waited"))
+		count_add(vanished, 1);
+}
+
+static void expect_copy(int uffd, char *to, const void *from, size_t bytes, int expected,
+			const char *when)
+{
+	long n = 0;
+	int err = uffd_copy(uffd, to, from, bytes, &n);
+
+	if (err != expected || (err && n != -err) || (!err && n != (long)bytes))
+		fail("errno", "UFFDIO_COPY %s: errno %d, copy %ld, expected errno %d", when, err, n,
+		     expected);
+	count_add(err ? refused : copied, 1);
+}
+
+/* Every answer of UFFDIO_COPY, and the reservations after it. */
+static void answers(enum kind kind, const struct pool *before)
+{
+	struct fault f;
+	pthread_t thread;
+	char *range, *hole;
+	struct pool now;
+	int fd, uffd;
+
+	range = map(kind, &fd);
+	uffd = registered(range);
+	pool_expect("resv_hugepages", before->resv + PAGES, "mapped");
+	hole = mmap(NULL, HUGE_2M, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	f.page = range;
+	pthread_create(&thread, NULL, fault, &f);
+	if (uffd_next(uffd, 2000) != range)
+		fail("errno", "no message of the missing page");
+	expect_copy(uffd, range, source, HUGE_2M, 0, "of a missing page");
+	pthread_join(thread, NULL);
+	caught_is(&f.caught, range, 0, 0, "page copied in");
+	pattern_check(range, HUGE_2M, OWNER, 0);
+	pool_expect("resv_hugepages", before->resv + PAGES - 1, "one copied");
+
+	expect_copy(uffd, range, source, HUGE_2M, EEXIST, "of a page that is there");
+	expect_copy(uffd, range + HUGE_2M, source, 4096, EINVAL, "of a base page");
+	expect_copy(uffd, range + HUGE_2M, hole, HUGE_2M, EFAULT, "from nowhere");
+	pool_read(&now);
+	if (now.resv > before->resv + PAGES - 1 || now.resv < before->resv + PAGES - 2)
+		fail("counters", "resv_hugepages %ld after a copy that failed, of %d mapped", now.resv,
+		     PAGES);
+	expect_copy(uffd, range + HUGE_2M, source, HUGE_2M, 0, "after one that failed");
+	pattern_check(range + HUGE_2M, HUGE_2M, OWNER, 0);
+	munmap(hole, HUGE_2M);
+	close(uffd);
+	munmap(range, PAGES * HUGE_2M);
+	if (fd >= 0)
+		close(fd);
+	pool_same(before, "after the answers of UFFDIO_COPY");
+}
+
+/* Beyond the end of a file, as a truncation left it. */
+static void beyond(const struct pool *before)
+{
+	char *range;
+	int fd, uffd;
+
+	range = map(SHARED_FILE, &fd);
+	uffd = registered(range);
+	if (ftruncate(fd, HUGE_2M))
+		fail("errno", "ftruncate: %s", strerror(errno));
+	expect_copy(uffd, range + HUGE_2M, source, HUGE_2M, EFAULT, "beyond the end");
+	expect_copy(uffd, range, source, HUGE_2M, 0, "before the end");
+	close(uffd);
+	munmap(range, PAGES * HUGE_2M);
+	close(fd);
+	pool_same(before, "after a copy beyond the end");
+}
+
+struct race {
+	int uffd, stop, done;
+	char *range;
+};
+
+static void *mover(void *arg)
+{
+	struct race *r = arg;
+	int status, turn = 0;
+	size_t i;
+
+	for (; !__atomic_load_n(&r->stop, __ATOMIC_RELAXED); turn++)
+		for (i = 0; i < PAGES; i++) {
+			int to = nodes[turn % 2];
+
+			if (!move_page(0, r->range + i * HUGE_2M, to, MPOL_MF_MOVE, &status) &&
+			    status == to)
+				count_add(moved, 1);
+		}
+	return NULL;
+}
+
+static void *reader(void *arg)
+{
+	struct race *r = arg;
+	size_t i;
+
+	for (i = 0; i < PAGES; i++)
+		pattern_check(r->range + i * HUGE_2M, HUGE_2M, OWNER, 0);
+	__atomic_store_n(&r->done, 1, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+/* Pages are copied in under a reader, while those that are there migrate. */
+static void race(enum kind kind, const struct pool *before)
+{
+	struct race r = { .stop = 0 };
+	pthread_t threads[2];
+	int fd, err, tries;
+	char *page;
+
+	r.range = map(kind, &fd);
+	r.uffd = registered(r.range);
+	pthread_create(&threads[0], NULL, mover, &r);
+	pthread_create(&threads[1], NULL, reader, &r);
+	for (tries = 0; !__atomic_load_n(&r.done, __ATOMIC_ACQUIRE) && tries < 200; ) {
+		page = uffd_next(r.uffd, 50);
+		if (!page) {
+			tries++;
+			continue;
+		}
+		err = uffd_copy(r.uffd, page, source, HUGE_2M, NULL);
+		/*
+		 * Until 6.1 a fault that finds the entry cleared, for the moment of the
+		 * migration, tells of a missing page that is none.
+		 */
+		if (err == EEXIST) {
+			count_add(stale, 1);
+			uffd_wake(r.uffd, page, HUGE_2M);
+		} else if (err) {
+			fail("errno", "UFFDIO_COPY beside a migration: %s", strerror(err));
+			break;
+		} else {
+			count_add(raced, 1);
+		}
+	}
+	if (tries == 200)
+		fail("hang", "the reader of a userfaultfd range did not end");
+	pthread_join(threads[1], NULL);
+	__atomic_store_n(&r.stop, 1, __ATOMIC_RELAXED);
+	pthread_join(threads[0], NULL);
+	reader(&r);
+	close(r.uffd);
+	munmap(r.range, PAGES * HUGE_2M);
+	if (fd >= 0)
+		close(fd);
+	pool_same(before, "after copies beside a migration");
+}
+
+int main(int argc, char **argv)
+{
+	struct pool before;
+
+	repro_start(argc, argv);
+	vanished = counter("vanished");
+	copied = counter("copied");
+	refused = counter("refused");
+	raced = counter("raced");
+	stale = counter("stale");
+	moved = counter("moved");
+	if (memory_nodes(nodes, 2) < 2)
+		skip("two nodes with memory are needed");
+	catch_signals();
+	pool_read(&before);
+	source = mmap(NULL, HUGE_2M, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	pattern_write(source, HUGE_2M, OWNER, 0);
+	do {
+		vanish(SHARED_FILE);
+		vanish(ANON);
+		answers(SHARED_FILE, &before);
+		answers(ANON, &before);
+		answers(PRIVATE_FILE, &before);
+		beyond(&before);
+		race(SHARED_FILE, &before);
+		race(ANON, &before);
+	} while (running() && !failed());
+	return repro_end();
+}
