@@ -1,0 +1,374 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Every allocation that an operation makes fails once: the first of it, then the
+ * second, until the operation comes through with none left to fail.  Each time it
+ * has to back out, and to leave reservations, pool, file and data as they were.
+ *
+ *	n = 1	mmap()  fails in the first allocation	-> counters as before
+ *	n = 2	mmap()  fails in the second		-> counters as before
+ *	...
+ *	n = k	mmap()  succeeds, nothing failed	-> next operation
+ *
+ * An operation may succeed in spite of a failure, or fail as it is documented to; what
+ * it may not do is to keep a reservation, a page, or half of a file.
+ */
+#define _GNU_SOURCE
+#include "catch.h"
+#include "huge.h"
+#include "inject.h"
+#include "pool.h"
+#include "repro.h"
+#include "uffd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/mempolicy.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define PAGES 3
+#define OWNER 22
+#define MOST 80		/* allocations of one operation */
+#define BYTES (PAGES * HUGE_2M)
+
+static struct counter *injected, *errors, *operations;
+static struct pool before;
+static const char *mount_point;
+static int nodes[2];
+static char *source;
+
+/* What an operation works on; made anew for each try, before the injection. */
+struct subject {
+	char *p;
+	int fd, uffd;
+};
+
+struct operation {
+	const char *name;
+	void (*make)(struct subject *s);	/* with nothing failing */
+	int (*run)(struct subject *s);		/* armed; 0 or an errno, or the signal */
+	int file;				/* what is left in it is checked */
+};
+
+static void *map_at(int fd, int flags)
+{
+	void *p = mmap(NULL, BYTES, PROT_READ | PROT_WRITE, flags, fd, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+static int touch(char *p)
+{
+	struct caught caught;
+
+	return touch_write(p, 1, &caught);
+}
+
+static void make_nothing(struct subject *s)
+{
+	(void)s;
+}
+
+static void make_file(struct subject *s)
+{
+	s->fd = huge_file(mount_point, BYTES);
+}
+
+static void make_anon(struct subject *s)
+{
+	s->p = map_at(-1, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB);
+}
+
+static void make_shared(struct subject *s)
+{
+	make_file(s);
+	s->p = map_at(s->fd, MAP_SHARED);
+}
+
+/* No reservation: the fault makes one, and has to take it back. */
+static void make_unreserved(struct subject *s)
+{
+	make_file(s);
+	s->p = map_at(s->fd, MAP_SHARED | MAP_NORESERVE);
+}
+
+static void make_anon_unreserved(struct subject *s)
+{
+	s->p = map_at(-1, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_NORESERVE);
+}
+
+static void make_private(struct subject *s)
+{
+	make_file(s);
+	s->p = map_at(s->fd, MAP_PRIVATE);
+}
+
+static void make_anon_filled(struct subject *s)
+{
+	make_anon(s);
+	pattern_write(s->p, BYTES, OWNER, 0);
+}
+
+static void make_shared_filled(struct subject *s)
+{
+	make_shared(s);
+	pattern_write(s->p, BYTES, OWNER, 0);
+}
+
+/* The page cache holds what the private mapping will copy. */
+static void make_private_over_cache(struct subject *s)
+{
+	char *view;
+
+	make_file(s);
+	view = map_at(s->fd, MAP_SHARED);
+	pattern_write(view, BYTES, OWNER, 0);
+	munmap(view, BYTES);
+	s->p = map_at(s->fd, MAP_PRIVATE);
+}
+
+static void make_uffd(struct subject *s)
+{
+	make_anon(s);
+	s->uffd = uffd_open();
+	if (s->uffd < 0 || uffd_register(s->uffd, s->p, BYTES))
+		skip("userfaultfd of huge pages (CONFIG_USERFAULTFD)");
+}
+
+static void make_uffd_shared(struct subject *s)
+{
+	make_shared(s);
+	s->uffd = uffd_open();
+	if (s->uffd < 0 || uffd_register(s->uffd, s->p, BYTES))
+		skip("userfaultfd of huge pages (CONFIG_USERFAULTFD)");
+}
+
+static int run_open(struct subject *s)
+{
+	s->fd = huge_file(mount_point, BYTES);
+	return s->fd < 0 ? -s->fd : 0;
+}
+
+static int run_map_anon(struct subject *s)
+{
+	make_anon(s);
+	return s->p ? 0 : errno;
+}
+
+static int run_map_shared(struct subject *s)
+{
+	s->p = map_at(s->fd, MAP_SHARED);
+	return s->p ? 0 : errno;
+}
+
+static int run_map_private(struct subject *s)
+{
+	s->p = map_at(s->fd, MAP_PRIVATE);
+	return s->p ? 0 : errno;
+}
+
+static int run_touch(struct subject *s)
+{
+	return touch(s->p + HUGE_2M);
+}
+
+static int run_allocate(struct subject *s)
+{
+	return fallocate(s->fd, 0, 0, BYTES) ? errno : 0;
+}
+
+static int run_punch(struct subject *s)
+{
+	return fallocate(s->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, HUGE_2M, HUGE_2M) ?
+		errno : 0;
+}
+
+static int run_truncate(struct subject *s)
+{
+	return ftruncate(s->fd, HUGE_2M) ? errno : 0;
+}
+
+static int run_split(struct subject *s)
+{
+	return munmap(s->p + HUGE_2M, HUGE_2M) ? errno : 0;
+}
+
+static int run_protect(struct subject *s)
+{
+	return mprotect(s->p + HUGE_2M, HUGE_2M, PROT_READ) ? errno : 0;
+}
+
+static int run_fork(struct subject *s)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid < 0)
+		return errno;
+	if (!pid) {
+		touch(s->p);
+		_exit(0);
+	}
+	waitpid(pid, &status, 0);
+	return 0;
+}
+
+/* The parent's copy, with a child that has the page too. */
+static int run_fork_write(struct subject *s)
+{
+	int pipes[2], err;
+	pid_t pid;
+	char c;
+
+	if (pipe(pipes))
+		return errno;
+	pid = fork();
+	if (pid < 0) {
+		err = errno;
+	} else if (!pid) {
+		close(pipes[1]);
+		if (read(pipes[0], &c, 1))
+			_exit(1);
+		_exit(0);
+	} else {
+		err = touch(s->p);
+	}
+	close(pipes[0]);
+	close(pipes[1]);
+	if (pid > 0)
+		waitpid(pid, NULL, 0);
+	return err;
+}
+
+static int run_move(struct subject *s)
+{
+	int status, to = nodes[page_node(s->p) == nodes[0]];
+	long got = move_page(0, s->p, to, MPOL_MF_MOVE, &status);
+
+	return got < 0 ? -got : got || status != to ? EAGAIN : 0;
+}
+
+static int run_copy(struct subject *s)
+{
+	return uffd_copy(s->uffd, s->p + HUGE_2M, source, HUGE_2M, NULL);
+}
+
+/* Those with most to undo come first: a short run ends before the others. */
+static const struct operation all[] = {
+	{ "touch private anonymous", make_anon, run_touch, 0 },
+	{ "touch shared", make_shared, run_touch, 0 },
+	{ "touch shared, not reserved", make_unreserved, run_touch, 0 },
+	{ "touch private", make_private, run_touch, 0 },
+	{ "touch private, not reserved", make_anon_unreserved, run_touch, 0 },
+	{ "copy from the page cache", make_private_over_cache, run_touch, PAGES },
+	{ "fork, then the parent writes", make_anon_filled, run_fork_write, 0 },
+	{ "UFFDIO_COPY", make_uffd, run_copy, 0 },
+	{ "UFFDIO_COPY, shared", make_uffd_shared, run_copy, 0 },
+	{ "punch a hole", make_shared_filled, run_punch, 0 },
+	{ "move shared", make_shared_filled, run_move, PAGES },
+	{ "mmap shared", make_file, run_map_shared, 0 },
+	{ "open a file", make_nothing, run_open, 0 },
+	{ "mmap private anonymous", make_nothing, run_map_anon, 0 },
+	{ "mmap private", make_file, run_map_private, 0 },
+	{ "fallocate", make_file, run_allocate, 0 },
+	{ "fallocate of a mapping", make_shared, run_allocate, 0 },
+	{ "truncate", make_shared_filled, run_truncate, 0 },
+	{ "split a shared mapping", make_shared_filled, run_split, PAGES },
+	{ "split a private mapping", make_anon_filled, run_split, 0 },
+	{ "split an untouched private mapping", make_anon, run_split, 0 },
+	{ "mprotect", make_anon_filled, run_protect, 0 },
+	{ "fork", make_anon_filled, run_fork, 0 },
+	{ "fork with an untouched mapping", make_anon, run_fork, 0 },
+	{ "fork, shared", make_shared_filled, run_fork, PAGES },
+	{ "move private", make_anon_filled, run_move, 0 },
+};
+
+static void check_file(const struct operation *op, const struct subject *s)
+{
+	struct stat st = { 0 };
+
+	fstat(s->fd, &st);
+	if (st.st_blocks != op->file * (long)(HUGE_2M / 512))
+		fail("counters", "%s: st_blocks %ld, expected %d pages", op->name,
+		     (long)st.st_blocks, op->file);
+}
+
+/* One try; true where the n-th allocation came. */
+static int try(const struct operation *op, int n)
+{
+	struct subject s = { .fd = -1, .uffd = -1 };
+	char when[120];
+	int err, hit;
+
+	op->make(&s);
+	inject_arm(n);
+	err = op->run(&s);
+	hit = inject_disarm();
+	if (hit)
+		count_add(injected, 1);
+	if (err)
+		count_add(errors, 1);
+	snprintf(when, sizeof(when), "%s, allocation %d %s", op->name, n, hit ? "failed" : "of none");
+	if (err && !hit)
+		fail("errno", "%s: %s", when, strerror(err));
+	pool_check(when);
+	if (op->file)
+		check_file(op, &s);
+	if (s.p)
+		munmap(s.p, BYTES);
+	if (s.uffd >= 0)
+		close(s.uffd);
+	if (s.fd >= 0)
+		close(s.fd);
+	pool_same(&before, when);
+	return hit;
+}
+
+static void expect_mount_empty(void)
+{
+	struct statfs fs = { 0 };
+
+	statfs(mount_point, &fs);
+	if (fs.f_bfree != fs.f_blocks)
+		fail("counters", "statfs of the mount: %ld of %ld pages free, expected all",
+		     (long)fs.f_bfree, (long)fs.f_blocks);
+}
+
+int main(int argc, char **argv)
+{
+	int at = repro_start(argc, argv);
+	size_t i;
+	int n, err;
+
+	injected = counter("injected");
+	errors = counter("errors");
+	operations = counter("operations");
+	if (memory_nodes(nodes, 2) < 2)
+		skip("two nodes with memory are needed");
+	catch_signals();
+	source = mmap(NULL, HUGE_2M, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	pattern_write(source, HUGE_2M, OWNER, 0);
+	/* A mount with a limit, so that the charges to its subpool are seen as well. */
+	mount_point = mount_huge("pagesize=2M,size=16M");
+	pool_read(&before);
+	inject_prepare();
+	for (i = 0; i < sizeof(all) / sizeof(*all) && (running() || i < 6); i++) {
+		if (at < argc && !strstr(all[i].name, argv[at]))
+			continue;
+		for (n = 1; n <= MOST && !failed(); n++)
+			if (!try(&all[i], n))
+				break;
+		expect_mount_empty();
+		count_add(operations, 1);
+	}
+	inject_restore();
+	err = umount_huge(mount_point);
+	if (err)
+		fail("errno", "umount: %s", strerror(err));
+	return repro_end();
+}
