@@ -1,0 +1,29 @@
+"""Random operations against a model of reservations and pages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from harness.spec.case import AtLeast, Detector, Needs, Source, TestCase
+
+RESERVATIONS = TestCase(
+    name="reservations",
+    reproducer=Path(__file__).with_name("reservations.c"),
+    scenarios=("S21",),
+    seconds=8,
+    needs=Needs(nodes=2, free_2m=8),
+    exercised=(
+        AtLeast("operations", 100),
+        AtLeast("moved", 3),
+        AtLeast("refused", 1),
+        AtLeast("forked", 2),
+        AtLeast("pgmigrate_success", 3, Source.VMSTAT),
+    ),
+    detectors=(Detector.KASAN, Detector.LOCKDEP),
+    quick=4,
+)
+
+
+def test_reservations(trial: Callable[[TestCase], None]) -> None:
+    trial(RESERVATIONS)
