@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from harness.commands import (
+    bundle,
     doctor,
     export,
     guests,
@@ -34,6 +35,7 @@ VERBS = (
     history,
     report,
     export,
+    bundle,
     splats,
 )
 """In the order in which the help names them."""
