@@ -65,6 +65,16 @@ def test_a_message_that_cuts_into_a_first_line() -> None:
     assert splat.corrupted
 
 
+def test_messages_that_the_kernel_dropped_in_a_report() -> None:
+    lines = console(KASAN)
+    lines[8] = b"** 12 printk messages dropped ** " + lines[8]
+    (splat,) = read(b"".join(lines))
+    assert splat.corrupted == "the kernel dropped messages in it"
+    whole = console(KASAN)
+    whole.append(b"** 12 printk messages dropped ** " + console(("eth0: up",), "T1", 13.0)[0])
+    assert [splat.corrupted for splat in read(b"".join(whole))] == [""]
+
+
 def test_a_second_report_before_the_first_has_a_backtrace() -> None:
     lines = (*KASAN[:3], *SAMPLES["warning"].lines)
     first, second = read("".join(f"[   12.000000] {line}\n" for line in lines).encode())

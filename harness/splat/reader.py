@@ -36,7 +36,6 @@ BACK_SECONDS = 30.0
 _CUT = b"[ cut here ]"
 _END_TRACE = b"---[ end trace "
 _DROPPED = b" printk messages dropped "
-_REPLAY = b"** replaying previous printk message **"
 _BAR = re.compile(rb"={20,200}\s{0,4}$")
 
 
@@ -57,8 +56,7 @@ class Reader:
         self._open: dict[str, Draft] = {}
         self._done: list[Splat] = []
         self._seen_head = -1
-        self._last = Line(0, 0, b"")
-        self._replay = False
+        self._unfinished = False
         self._repeats = Repeats()
         self._print: Print | None = None
 
@@ -106,6 +104,7 @@ class Reader:
         if self._tail:
             rest = bytes(self._tail)
             self._tail.clear()
+            self._unfinished = True
             self._block(rest)
         for context in list(self._open):
             self._close(context)
@@ -136,6 +135,9 @@ class Reader:
                 position, stop = after, filtered.next(after)
                 continue
             raw = data[position:end]
+            if self._open and _DROPPED in raw:
+                for draft in self._open.values():
+                    draft.dropped = draft.dropped or not draft.ended
             bare = marked and raw.strip() == LOADER  # it prints before the kernel has a log
             for line in records(raw, base + position, prefixed=prefix_at < end and not bare):
                 self._line(line, marked)
@@ -180,6 +182,8 @@ class Reader:
         self._body(line, draft)
 
     def _head(self, line: Line, family: Family, head: re.Match[bytes]) -> None:
+        if family.torn and self._unfinished:
+            return  # the console ends in mid-line: what it would have said is not known
         if family.name == "REBOOT":
             for context in list(self._open):
                 self._close(context)
@@ -226,9 +230,6 @@ class Reader:
                     self._close(draft.context)
             else:
                 self._close(draft.context)
-            return
-        if _REPLAY in text or _DROPPED in text:
-            draft.dropped = draft.dropped or _DROPPED in text
             return
         if text.startswith(b"=") and _BAR.match(text):
             if draft.heads[0].family.bars and draft.framed:

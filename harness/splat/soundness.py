@@ -31,6 +31,8 @@ def doubt(splat: Splat, family: Family, scanned: Scanned, draft: Draft) -> str:
         return "another message cuts into its first line"
     if _TAIL.match(splat.title):
         return "the report that this panic ends is missing"
+    if draft.dropped:
+        return "the kernel dropped messages in it"
     if not family.stacked:
         return ""
     if splat.family not in BARE_STACKS and not scanned.headers:
