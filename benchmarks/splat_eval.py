@@ -17,12 +17,14 @@ from harness.splat.shown import Json, as_json, secondary_json
 
 
 def read(log: str) -> list[Json]:
-    """What the reader finds in a console.
+    """What the reader finds in a console, but for what is no bug (a process killed for memory).
 
     What came of a report (the panic behind an Oops) is an entry of its own behind it.
     """
     found: list[Json] = []
     for splat in reader.read(log.encode("utf-8", "surrogatepass")):
+        if not splat.is_bug:
+            continue
         found.append(as_json(splat))
         found += [secondary_json(one, splat) for one in splat.secondary]
     return found

@@ -52,7 +52,7 @@ def add(verbs: Any) -> None:
     symbols.add_argument("--vmlinux", type=Path, help="for file:line of each frame")
     symbols.add_argument("-k", "--kernel", default="", help="the same, of a kernel built here")
     verb.add_argument(
-        "--all", action="store_true", help="also what is known to be reported at boot"
+        "--all", action="store_true", help="also what is no bug, and known noise of the boot"
     )
     verb.set_defaults(main=run)
 
@@ -67,7 +67,9 @@ def run(args: argparse.Namespace) -> int:
             return NOTHING_SHOWN
         reader = opened(first)
         found = _found(reader, first, stream)
-        shown: Iterator[Splat] = (splat for splat in found if args.all or not known(splat))
+        shown: Iterator[Splat] = (
+            splat for splat in found if args.all or (splat.is_bug and not known(splat))
+        )
         if symbols is not None:
             shown = iter(symbols.symbolise_all(list(shown)))
         bugs = _json(shown) if args.json else _mail(shown, reader) if args.mail else None

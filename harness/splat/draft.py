@@ -115,6 +115,18 @@ class Draft:
     def full(self) -> bool:
         return len(self.lines) >= MAX_LINES or self.size >= MAX_BYTES or self.idle >= IDLE
 
+    @property
+    def certain(self) -> bool:
+        """Whether the kernel printed it.
+
+        A word that any program may print, on a console where the kernel's lines look like all
+        others, needs a backtrace, or to be the last word of the console.
+        """
+        head = self.heads[0]
+        if not head.family.vague or self.lines[head.at].stamp >= 0 or self.framed:
+            return True
+        return head.family.torn and not any(line.text.strip() for line in self.lines[head.at + 1 :])
+
     def takes(self, family: Family) -> bool:
         """Whether a report of this family, in the same context, came of this one."""
         mine = self.heads[0].family

@@ -32,6 +32,8 @@ class Family:
     context that has no backtrace yet; ``joins`` heads join any open report of the context.
     ``part`` heads are ordinary lines of an open report, and stand for one whose head was lost;
     ``torn`` heads are not whole.  ``stacked`` says that a backtrace is due.
+    ``vague`` heads are words that a program may print as well: on a console whose kernel does
+    not prefix its lines, they need more than themselves.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Family:
     part: bool = False
     torn: bool = False
     stacked: bool = True
+    vague: bool = False
 
     @property
     def alone(self) -> bool:

@@ -276,6 +276,7 @@ FAULTS: tuple[Family, ...] = (
         Blame.NOBODY,
         part=True,
         torn=True,
+        vague=True,
     ),
     # Any other line that begins with "BUG: " is a report too: the kernel says so itself.
     Family(
@@ -284,5 +285,6 @@ FAULTS: tuple[Family, ...] = (
         _head(r"BUG: (?P<what>(?!KASAN|KFENCE|KMSAN|KCSAN)[\w(][\w() ',-]{2,60})"),
         "BUG: {what}",
         Blame.NOBODY,
+        vague=True,
     ),
 )

@@ -272,7 +272,7 @@ class Reader:
 
     def _close(self, context: str) -> None:
         draft = self._open.pop(context, None)
-        if draft is not None and draft.heads:
+        if draft is not None and draft.heads and draft.certain:
             splat = body.build(draft)
             if self._repeats.is_news(splat, draft.print):
                 self._done.append(splat)
