@@ -5,7 +5,8 @@ python benchmarks/bisect_sim.py [--sims 200] [--n 1000] [--rates .9,.5,.2,.05] [
 
 A run costs 1, a build what --builds says; the bad end is built already, for the bug was seen there.
 The limit is log2(n) over the capacity of the channel (a run of a bad commit fails with the rate p,
-which the searches are not told), plus the log2(n) builds of a noiseless search.
+any run by a false alarm; the searches are told neither), plus the log2(n) builds of a search
+without noise.
 
 Every bisection has a seed of its own, so that all searches meet the same culprits.  With --cache
 FILE, what was simulated is kept there and not simulated again.
@@ -22,6 +23,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -152,17 +154,25 @@ def bayesect(world: World, confidence: float) -> Answer:
     return world.answer(None)
 
 
-def capacity(rate: float) -> float:
-    """Bits that one run can give: a Z-channel, in which a bad commit passes with 1 - rate."""
-    if rate >= 1.0:
-        return 1.0
-    quiet = 1.0 - rate
-    return math.log2(1.0 + rate * quiet ** (quiet / rate))
+def capacity(rate: float, alarm: float = 0.0) -> float:
+    """Bits that one run can give: a channel in which a bad commit fails with ``rate`` (and by a
+    false alarm), a clean one with ``alarm``.
+    """
+    fails = rate + (1.0 - rate) * alarm
+    share = np.linspace(0.0, 1.0, 20_001)[1:-1]  # of bad commits among those that are run
+    mixed = share * fails + (1.0 - share) * alarm
+    bits = entropy(mixed) - share * entropy(fails) - (1.0 - share) * entropy(alarm)
+    return float(bits.max())
+
+
+def entropy(p: Any) -> Any:
+    p = np.clip(p, 1e-300, 1.0 - 1e-16)
+    return -(p * np.log2(p) + (1.0 - p) * np.log2(1.0 - p))
 
 
 def limit(cell: Cell) -> float:
     bits = math.log2(cell.n)
-    return bits / capacity(cell.rate) + bits * cell.build
+    return bits / capacity(cell.rate, cell.alarm) + bits * cell.build
 
 
 def searches(confidence: float) -> dict[str, Callable[[World], Answer]]:

@@ -11,20 +11,24 @@ import pytest
 from numpy.typing import NDArray
 
 from harness.campaign import search
-from harness.campaign.belief import Belief, Floats, Leader, Prior, Tally
+from harness.campaign.belief import Belief, Beta, Floats, Leader, Prior, Tally
 from harness.campaign.search import Batch, Costs, Policy, consider
 
 GRID = (np.arange(4000) + 0.5) / 4000
 
 
-def beta(a: float, b: float) -> Floats:
-    weight: Floats = GRID ** (a - 1) * (1 - GRID) ** (b - 1)
-    return np.asarray(weight / weight.sum())
+def density(parts: Sequence[Beta]) -> Floats:
+    """The prior at each point of the grid."""
+    whole: Floats = np.zeros(GRID.size)
+    for share, a, b in parts:
+        weight: Floats = GRID ** (a - 1) * (1 - GRID) ** (b - 1)
+        whole += share * weight / weight.sum()
+    return whole
 
 
 def by_hand(belief: Belief, counts: Mapping[int, Tally]) -> list[float]:
     """The posterior of each hypothesis, integrated on a grid."""
-    rate, alarm = beta(*belief.prior.rate), beta(*belief.prior.alarm)
+    rate, alarm = density(belief.prior.rate), density(belief.prior.alarm)
     found = []
     for c in range(belief.n + 2):
         likelihood = 1.0
@@ -37,7 +41,7 @@ def by_hand(belief: Belief, counts: Mapping[int, Tally]) -> list[float]:
 
 
 # Priors without a pole at an end, where a grid of 4000 points would be a poor integral.
-SMOOTH = Prior(rate=(2.0, 3.0), alarm=(2.0, 40.0))
+SMOOTH = Prior(rate=((1.0, 2.0, 3.0),), alarm=((0.7, 2.0, 40.0), (0.3, 3.0, 9.0)))
 COUNTS = {9: Tally(2, 3), 5: Tally(4, 0), 7: Tally(1, 1), 0: Tally(3, 0)}
 
 
@@ -85,10 +89,12 @@ def test_worth_of_a_run_is_its_mutual_information() -> None:
 def predict(belief: Belief, counts: Mapping[int, Tally], c: int, commit: int, fails: bool) -> float:
     """Probability of one more outcome at ``commit`` if ``c`` is right."""
     bad = commit >= c
-    a, b = belief.prior.rate if bad else belief.prior.alarm
-    same = [t for j, t in counts.items() if (j >= c) == bad]
-    a, b = a + sum(t.fails for t in same), b + sum(t.passes for t in same)
-    return a / (a + b) if fails else b / (a + b)
+    weight = density(belief.prior.rate if bad else belief.prior.alarm)
+    for j, tally in counts.items():
+        if (j >= c) == bad:
+            weight = weight * GRID**tally.fails * (1 - GRID) ** tally.passes
+    mean = float((weight * GRID).sum() / weight.sum())
+    return mean if fails else 1 - mean
 
 
 def free(commits: NDArray[np.int64]) -> Floats:

@@ -3,8 +3,8 @@
 Commit 0 is the good end of a range, commit n the bad end.  Hypothesis c, from 1 to n, says that
 commits c and later carry the bug.  Hypothesis 0 says that the good end has it already, n+1 that
 not even the bad end has it.  A commit with the bug fails in a share p of its runs, one without it
-in a share f (false alarms).  Neither is known: both are integrated out under Beta priors, which
-leaves a closed form of the counts on either side of c.
+in a share f (false alarms).  Neither is known: both are integrated out under mixtures of
+Beta priors, which leaves a closed form of the counts on either side of c.
 
 Commits that nobody ran lie between those that somebody ran; the hypotheses between two
 neighbours of the latter are equally likely but for their prior, and are kept as one group.  So
@@ -13,6 +13,7 @@ the work grows with the number of commits that were run, not with the length of 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -37,16 +39,27 @@ class Tally:
         return Tally(self.passes + other.passes, self.fails + other.fails)
 
 
+WORD = 50.0
+"""How much likelier a person's "good" or "bad" makes it that it is so."""
+
+Beta = tuple[float, float, float]
+"""One part of a prior: its share, then a and b of a Beta distribution."""
+
+
 @dataclass(frozen=True)
 class Prior:
-    """``rate`` and ``alarm`` are (a, b) of the Beta priors of p and f.
+    """``rate`` and ``alarm`` are the priors of p and f, each a mixture.
 
-    ``rate`` spreads over orders of magnitude, as rates of races do.  ``in_good`` and ``in_none``
-    are the shares of the two hypotheses that no commit of the range did it.
+    ``rate`` is flat: priors that lean to rare races make every pass cheaper than it is, and were
+    the dearer ones in simulation at any rate from 0.05 up.  ``alarm`` is small, and wide enough
+    that one failure in a hundred runs of clean commits is no surprise: tighter ones save a few
+    runs on a quiet bench, and name wrong commits with confidence on a noisy one.
+    ``in_good`` and ``in_none`` are the shares of the two hypotheses that no commit of the range
+    did it.
     """
 
-    rate: tuple[float, float] = (0.1, 1.0)
-    alarm: tuple[float, float] = (0.5, 200.0)
+    rate: tuple[Beta, ...] = ((1.0, 1.0, 1.0),)
+    alarm: tuple[Beta, ...] = ((1.0, 0.5, 200.0),)
     in_good: float = 0.05
     in_none: float = 0.02
 
@@ -60,7 +73,7 @@ class _Rising:
         self._x = x
         self._table: Floats = np.zeros(1)
 
-    def __call__(self, k: NDArray[np.int64]) -> Floats:
+    def __call__(self, k: Ints) -> Floats:
         top = int(k.max(initial=0))
         if top >= self._table.size:
             steps = np.log(self._x + np.arange(max(2 * top, 1024), dtype=np.float64))
@@ -68,23 +81,45 @@ class _Rising:
         return self._table[k]
 
 
-class BetaCounts:
-    """The marginal of counts under one Beta prior."""
+class _Part:
+    """The marginal of counts under one Beta distribution, in logarithms."""
 
-    def __init__(self, a: float, b: float) -> None:
+    def __init__(self, share: float, a: float, b: float) -> None:
+        self._share = math.log(share)
         self._a, self._b, self._ab = _Rising(a), _Rising(b), _Rising(a + b)
-        self.a, self.b = a, b
 
-    def loglik(self, fails: NDArray[np.int64], passes: NDArray[np.int64]) -> Floats:
-        return self._a(fails) + self._b(passes) - self._ab(fails + passes)
+    def loglik(self, fails: Ints, passes: Ints) -> Floats:
+        return self._share + self._a(fails) + self._b(passes) - self._ab(fails + passes)
 
-    def silent(
-        self, fails: NDArray[np.int64], passes: NDArray[np.int64], more: NDArray[np.int64]
-    ) -> Floats:
-        """Probability that each of ``more`` (rows) further runs passes, after counts (columns)."""
+    def silent(self, fails: Ints, passes: Ints, more: Ints) -> Floats:
         after, runs = passes + more[:, None], fails + passes
         log = self._b(after) - self._b(passes) - self._ab(runs + more[:, None]) + self._ab(runs)
         return np.exp(log)
+
+
+class Rate:
+    """A rate that nobody knows: what counts say of it, under a mixture of Beta distributions."""
+
+    def __init__(self, parts: Sequence[Beta]) -> None:
+        self._parts = [_Part(*part) for part in parts]
+
+    def loglik(self, fails: Ints, passes: Ints) -> Floats:
+        """Log of the probability of the counts."""
+        whole = self._parts[0].loglik(fails, passes)
+        for part in self._parts[1:]:
+            whole = np.logaddexp(whole, part.loglik(fails, passes))
+        return whole
+
+    def silent(self, fails: Ints, passes: Ints, more: Ints) -> Floats:
+        """Probability that each of ``more`` (rows) further runs passes, after counts (columns)."""
+        if len(self._parts) == 1:
+            return self._parts[0].silent(fails, passes, more)
+        whole = self.loglik(fails, passes)
+        found: Floats = np.zeros((more.size, fails.size))
+        for part in self._parts:
+            share = np.exp(part.loglik(fails, passes) - whole)
+            found += share * part.silent(fails, passes, more)
+        return found
 
 
 @dataclass(frozen=True)
@@ -94,13 +129,13 @@ class Groups:
     ``weight`` sums to 1.  ``bad_*`` and ``clean_*`` are the counts on either side.
     """
 
-    low: NDArray[np.int64]
-    high: NDArray[np.int64]
+    low: Ints
+    high: Ints
     weight: Floats
-    bad_fails: NDArray[np.int64]
-    bad_passes: NDArray[np.int64]
-    clean_fails: NDArray[np.int64]
-    clean_passes: NDArray[np.int64]
+    bad_fails: Ints
+    bad_passes: Ints
+    clean_fails: Ints
+    clean_passes: Ints
 
 
 @dataclass(frozen=True)
@@ -119,7 +154,8 @@ class Belief:
 
     ``weights`` are relative prior weights of the hypotheses 1 to n, equal where not given; a
     commit that changes nothing in what is built has 0.  ``testable`` tells of commits 0 to n
-    which ones can be run at all.
+    which ones can be run at all.  ``words`` are what people say: (commit, whether it is bad).  A
+    word weighs, and runs can still prove it wrong.
     """
 
     def __init__(
@@ -128,6 +164,7 @@ class Belief:
         prior: Prior | None = None,
         weights: Sequence[float] | None = None,
         testable: Sequence[bool] | None = None,
+        words: Sequence[tuple[int, bool]] = (),
     ) -> None:
         self.n = n
         self.prior = prior or Prior()
@@ -135,15 +172,18 @@ class Belief:
         inner = inner / max(inner.sum(), 1e-300)
         share = 1.0 - self.prior.in_good - self.prior.in_none
         whole = np.concatenate(([self.prior.in_good], share * inner, [self.prior.in_none]))
+        for commit, bad in words:
+            agrees = np.arange(n + 2) <= commit
+            whole[agrees if bad else ~agrees] *= WORD
+        whole = whole / whole.sum()
         self.below: Floats = np.concatenate(([0.0], np.cumsum(whole)))
         """``below[c]`` is the prior of all hypotheses smaller than c."""
         self.testable = (
             np.ones(n + 1, dtype=bool) if testable is None else np.asarray(testable, dtype=bool)
         )
-        self.rate = BetaCounts(*self.prior.rate)
-        self.alarm = BetaCounts(*self.prior.alarm)
+        self.rate, self.alarm = Rate(self.prior.rate), Rate(self.prior.alarm)
 
-    def mass(self, low: NDArray[np.int64], high: NDArray[np.int64]) -> Floats:
+    def mass(self, low: Ints, high: Ints) -> Floats:
         """Prior of the hypotheses ``low < c <= high``."""
         return self.below[high + 1] - self.below[low + 1]
 
@@ -181,7 +221,7 @@ class Belief:
                 best = Leader(int(edges[at]) + 1, int(edges[at + 1]), probability)
         return best
 
-    def inside(self, low: int, high: int) -> NDArray[np.int64]:
+    def inside(self, low: int, high: int) -> Ints:
         """The testable commits between the edges of a group."""
         first, last = max(low + 1, 0), min(high, self.n + 1)
         return np.flatnonzero(self.testable[first:last]) + first

@@ -28,6 +28,10 @@ NEGLIGIBLE = 1e-4
 """Groups below this probability are not looked into."""
 
 
+NOTHING = 1e-9
+"""Bits that are none: what rounding leaves of them."""
+
+
 @dataclass(frozen=True)
 class Costs:
     """In one unit, say seconds.  ``build`` gives what it takes to have each of some commits built,
@@ -51,11 +55,11 @@ class Batch:
 @dataclass(frozen=True)
 class Policy:
     """``calibrate`` is how many failures of the bad end are wanted before anything else: without
-    them nothing says what a pass is worth.
+    one nothing says what a pass is worth, and more come by themselves as the search goes on.
     """
 
     confidence: float = 0.95
-    calibrate: int = 3
+    calibrate: int = 1
     spare: float = 0.5
     """The search goes on until the doubt is this share of what was asked for.  The priors are
     nobody's exact knowledge, and a few more runs at the end are cheap."""
@@ -90,7 +94,7 @@ def _best(belief: Belief, groups: Groups, costs: Costs) -> Batch | None:
     cost = costs.build(commits)[None, :] + runs * costs.run
     per = bits / cost
     row, column = np.unravel_index(int(per.argmax()), per.shape)
-    if bits[row, column] <= 0.0:
+    if bits[row, column] < NOTHING:
         return None
     return Batch(
         int(commits[column]),
@@ -118,7 +122,8 @@ def _candidates(
             continue
         at = (belief.below[inside + 1] - base) / whole
         if inside.size > SHARES.size:
-            near = np.unique(np.searchsorted(at, SHARES).clip(0, inside.size - 1))
+            above = np.searchsorted(at, SHARES)  # and those below: one of them may be far off
+            near = np.unique(np.concatenate((above, above - 1)).clip(0, inside.size - 1))
             inside, at = inside[near], at[near]
         commits.append(inside)
         group.append(np.full(inside.size, g))
