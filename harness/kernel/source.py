@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from harness.errors import EnvironmentFault, HarnessError, UsageError
@@ -33,7 +33,13 @@ class Resolved:
 
 def key_of(source: Source) -> str:
     """A name for ``source`` that is fit for a file."""
-    return digest(type(source).__name__, *(str(value) for value in asdict(source).values()))[:16]
+    said = {name: value for name, value in asdict(source).items() if name != "family" or value}
+    return digest(type(source).__name__, *(str(value) for value in said.values()))[:16]
+
+
+def _builds_in(source: GitSource) -> str:
+    """The key of the work tree that ``source`` is built in."""
+    return key_of(replace(source, ref="") if source.family else source)
 
 
 def resolve(
@@ -137,7 +143,7 @@ def _git(
         progress.say(f"{error.what}\n  -> used instead: the last one known, {known.label}")
         return known
     label = f"git {kind} {source.ref} ({commit[:12]}) of {source.url}"
-    return Resolved(key_of(source), tree, label, commit)
+    return Resolved(_builds_in(source), tree, label, commit)
 
 
 _PRODUCTS = (

@@ -41,10 +41,15 @@ class Tarball:
 
 @dataclass(frozen=True)
 class GitSource:
-    """A git repository (URL or path) and a ref: tag, branch or full commit id."""
+    """A git repository (URL or path) and a ref: tag, branch or full commit id.
+
+    Sources of one ``family`` are built in one work tree, one from the other: the commits of a
+    range that is bisected.
+    """
 
     url: str
     ref: str
+    family: str = ""
 
 
 @dataclass(frozen=True)
