@@ -15,7 +15,9 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from harness.commands import (
+    bisects,
     bundle,
+    campaigns,
     doctor,
     export,
     guests,
@@ -32,6 +34,8 @@ VERBS = (
     kernels,
     guests,
     trials,
+    campaigns,
+    bisects,
     history,
     report,
     export,

@@ -32,10 +32,8 @@ def mailbox(file: Path, *diffs: str) -> Path:
     """One mail for each diff."""
     file.write_text(
         "".join(
-            MAIL.format(
-                number=n, of=len(diffs), title=f"change {n}", text="why", diff=diff, space=" "
-            )
-            for n, diff in enumerate(diffs, 1)
+            MAIL.format(number=n, of=len(diffs), title=f"change {n}", text="why", diff=d, space=" ")
+            for n, d in enumerate(diffs, 1)
         )
     )
     return file

@@ -47,7 +47,7 @@ def judged(plan: Series, outcome: Outcome) -> TrialResult:
 
 
 def test_what_repeats_a_trial_is_understood(kernel_file: Path, foreign: Path) -> None:
-    case = trials._case_of(foreign, ("-x", "a b"))
+    case = trials.case_of(foreign, ("-x", "a b"))
     assert case.name == "r-ce"
     plan = series([str(kernel_file)], "two-nodes", [case], accel="tcg", append=("-v x",))
     head, *words = repeat(plan, plan.kernels[0], case)

@@ -279,7 +279,8 @@ def forecast(book: Casebook, commits: Commits) -> tuple[int, int] | None:
         share = parts[low + 1 : high + 1] * (groups.weight[g] / inside[g])
         share = share[share > 0.0]
         bits -= float((share * np.log2(share)).sum())
-    rate = min(0.99, (end.fails + 0.5) / (end.runs + 1.0))
+    rates = (groups.bad_fails + 0.5) / (groups.bad_fails + groups.bad_passes + 1.0)
+    rate = min(0.99, float((groups.weight * rates).sum()))
     each = math.log2(1.0 + rate * (1.0 - rate) ** ((1.0 - rate) / rate))
     proof = math.log(40.0) / rate
     return math.ceil(1.4 * bits / each + proof), math.ceil(bits)

@@ -79,14 +79,14 @@ def run_cases(args: argparse.Namespace) -> int:
                 f"no part of the quick suite: {', '.join(args.case)}",
                 hint="a case has a part by quick=SECONDS in its declaration",
             )
-    plan = _plan(args, cases, seconds=args.time, runs=args.runs)
+    plan = plan_of(args, cases, seconds=args.time, runs=args.runs)
     return _run(plan, args)
 
 
 def reproduce_file(args: argparse.Namespace) -> int:
-    plan = _plan(
+    plan = plan_of(
         args,
-        [_case_of(args.file, tuple(args.behind))],
+        [case_of(args.file, tuple(args.behind))],
         seconds=args.time,
         runs=args.runs or (0 if args.until_splat or args.budget else 1),
         until_splat=args.until_splat or args.budget is not None or bool(args.runs),
@@ -95,7 +95,7 @@ def reproduce_file(args: argparse.Namespace) -> int:
     return _run(plan, args)
 
 
-def _case_of(file: Path, arguments: tuple[str, ...]) -> TestCase:
+def case_of(file: Path, arguments: tuple[str, ...]) -> TestCase:
     """The test case whose reproducer ``file`` is; a foreign one where it is nobody's."""
     if not file.is_file():
         raise UsageError(f"{file}: no such C file")
@@ -107,7 +107,7 @@ def _case_of(file: Path, arguments: tuple[str, ...]) -> TestCase:
     return TestCase(name=name, reproducer=file.resolve(), args=arguments, foreign=True)
 
 
-def _plan(args: argparse.Namespace, cases: Sequence[TestCase], **settings: Any) -> Series:
+def plan_of(args: argparse.Namespace, cases: Sequence[TestCase], **settings: Any) -> Series:
     return series(
         args.kernel or [args.default_kernel],
         args.machine,
