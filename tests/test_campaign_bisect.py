@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,16 @@ def test_commits_that_do_not_build_or_boot_are_skipped(tmp_path: Path) -> None:
     assert (answer.first, answer.last) == (7, 9)
     assert under.book.skips.keys() == {7, 8}
     assert "mm/a.c" in under.book.skips[8]
+
+
+def test_commit_is_not_skipped_for_what_happens_everywhere(tmp_path: Path) -> None:
+    """Half of the runs of any commit say nothing."""
+    race, dice = racing(7, 0.8), random.Random(12)
+    bench = FakeBench(lambda name: VOID if dice.random() < 0.5 else race(name))
+    under = bisection(tmp_path, n=8)
+    assert under.run(bench, Budget()).first == 7
+    assert not under.book.skips
+    assert under.book.voids
 
 
 def test_bad_end_that_does_not_build_is_the_error(tmp_path: Path) -> None:

@@ -26,7 +26,10 @@ FIRST_BUILD, FIRST_RUN = 60.0, 15.0
 """Seconds that a build and a run are thought to take before one was seen."""
 
 VOIDS = 3
-"""So many runs of a commit that say nothing, and none that does: it is skipped."""
+"""So many runs of a commit that say nothing, and none that does, at the least: it is skipped."""
+
+LUCK = 0.05
+"""How unlikely it has to be that so many runs in a row say nothing, if they do elsewhere too."""
 
 
 @dataclass(frozen=True)
@@ -112,9 +115,19 @@ class Casebook:
         )
 
     def vain(self, commit: int) -> str:
-        """Why nothing more is to be had of ``commit``; empty while it is worth running."""
+        """Why nothing more is to be had of ``commit``; empty while it is worth running.
+
+        Some runs say nothing on any commit, where a case needs luck to be exercised: it takes
+        more of them, one after the other, than the other commits would let expect.
+        """
         reasons = self.voids.get(commit, [])
-        if commit in self.counts or not (len(reasons) >= VOIDS or commit in self.lacking):
+        if commit in self.counts or not reasons:
+            return ""
+        others = sum(tally.runs for tally in self.counts.values())
+        empty = sum(len(where) for at, where in self.voids.items() if at != commit)
+        share = (empty + 1) / (others + empty + 2) if others + empty else 0.0
+        luck = len(reasons) < VOIDS or share ** len(reasons) > LUCK
+        if luck and commit not in self.lacking:
             return ""
         runs = f"{len(reasons)} run" + ("s, none of which counts" if len(reasons) > 1 else "")
         return f"{runs}: {reasons[-1]}"
