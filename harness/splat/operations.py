@@ -36,7 +36,7 @@ OPERATIONS: tuple[tuple[str, str], ...] = (
     (
         "hugetlbfs truncate",
         r"remove_inode_hugepages|hugetlbfs_(?:punch_hole|fallocate|truncate\w*|evict_inode|setattr)"
-        r"|hugetlb_vmtruncate",
+        r"|hugetlb_vmtruncate|remove_huge_page|hugetlb_delete_from_page_cache",
     ),
     (
         "hugetlb reservation",
@@ -45,7 +45,8 @@ OPERATIONS: tuple[tuple[str, str], ...] = (
     (
         "hugetlb pool",
         r"_*set_max_huge_pages|_*nr_hugepages_store_common|(?:alloc|add|remove|free)_pool_huge_\w+"
-        r"|(?:remove|update_and_free|demote)_(?:pool_)?(?:huge_page|hugetlb_(?:page|folio))\w*"
+        r"|(?:update_and_free|demote)_(?:pool_)?(?:huge_page|hugetlb_(?:page|folio))\w*"
+        r"|remove_(?:pool_)?hugetlb_(?:page|folio)\w*"
         r"|alloc_(?:fresh|surplus|migrate|buddy)_h\w+|free_huge_(?:page|folio)"
         r"|dissolve_free_(?:huge_page|hugetlb_folio)s?|dissolve_free_huge_page|hugetlb_acct_memory"
         r"|gather_surplus_pages|return_unused_surplus_pages|hugetlb_sysctl_handler\w*",
