@@ -18,7 +18,7 @@ _HEADS = {
     "MACHINERY": "BUG: Bad page state in process shuffle  pfn:1a2b3",
     "ENTRY": "BUG: Bad page state in process shuffle  pfn:1a2b3",
     "LIBRARY": "BUG: Bad page state in process shuffle  pfn:1a2b3",
-    "PRINTING": "BUG: Bad page state in process shuffle  pfn:1a2b3",
+    "CONSOLE": "BUG: Bad page state in process shuffle  pfn:1a2b3",
     "HELPERS": "BUG: Bad page state in process shuffle  pfn:1a2b3",
     "SLEEPING": "BUG: scheduling while atomic: shuffle/321/0x00000002",
     "WAITING": "INFO: task shuffle:321 blocked for more than 120 seconds.",

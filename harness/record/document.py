@@ -188,6 +188,8 @@ def _head(splat: Splat) -> Json:
         "place": splat.place,
         "signature": signature(splat),
         "race_key": race_key(splat),
+        "corrupted": splat.corrupted,
+        "secondary": [one.title for one in splat.secondary],
         "task": splat.task,
         "start": splat.start,
         "end": splat.end,

@@ -30,8 +30,9 @@ from harness.splat.report import Splat
 MAX_LINE = 16384
 MAX_OPEN = 64
 QUIET_SECONDS = 5.0
-# CPUs print a little out of order; a clock that went back further is that of another boot.
+# CPUs print a little out of order; a clock that went back to its begin is that of another boot.
 BACK_SECONDS = 30.0
+BOOT_SECONDS = 10.0
 
 _CUT = b"[ cut here ]"
 _END_TRACE = b"---[ end trace "
@@ -266,8 +267,9 @@ class Reader:
             last = draft.lines[-1].stamp
             if draft.ended:
                 draft.waited += line.context != context
-            quiet = last >= 0 and not last - BACK_SECONDS < line.stamp < last + QUIET_SECONDS
-            if (quiet and line.stamp >= 0) or draft.waited > LINGER:
+            quiet = 0 <= last < line.stamp - QUIET_SECONDS
+            restarted = 0 <= line.stamp < min(BOOT_SECONDS, last - BACK_SECONDS)
+            if quiet or restarted or draft.waited > LINGER:
                 self._close(context)
 
     def _close(self, context: str) -> None:

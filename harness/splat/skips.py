@@ -11,7 +11,7 @@ import re
 from functools import cache
 
 from harness.splat.family import Blame
-from harness.splat.skips_library import HELPERS, LIBRARY, PRINTING
+from harness.splat.skips_library import CONSOLE, HELPERS, LIBRARY
 from harness.splat.skips_machinery import ENTRY, MACHINERY, REPORTING, Skips
 
 # Sleeping primitives: a task that hangs is blamed on who called them.
@@ -134,7 +134,7 @@ def lists_for(family: str, kind: str, blame: Blame) -> tuple[Skips, ...]:
     """The lists that hold for a report of this family and kind (after refinement)."""
     lists = [REPORTING, MACHINERY, ENTRY, LIBRARY]
     if blame is not Blame.LOCK:
-        lists.append(PRINTING)
+        lists.append(CONSOLE)
     if blame is Blame.WAIT:
         lists += [SLEEPING, WAITING]
     if blame is Blame.ENTRY:

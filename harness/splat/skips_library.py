@@ -9,6 +9,7 @@ from harness.splat.skips_machinery import Skips
 
 # Code that does what it is told with the data it is given: the caller gave it.
 LIBRARY: Skips = (
+    (r"_*v?printk\w*|dev_printk\w*|_*dev_(?:err|warn|info)|dev_vprintk_emit", "printk"),
     (
         r"_*rb_\w+|_*radix_tree_\w+|_*xas?_\w+|_*idr_\w+|_*ida_\w+|_*klist_\w+|_*llist_\w+|_*mas_\w+",
         "rb_free",
@@ -96,13 +97,8 @@ LIBRARY: Skips = (
     ),
 )
 
-# Printing, which reports of locks are often about.
-PRINTING: Skips = (
-    (
-        r"_*v?printk\w*|console_(?:unlock|lock|flush\w*|trylock\w*|emit\w*)|dev_printk\w*|_*dev_(?:err|warn|info)|dev_vprintk_emit",
-        "printk",
-    ),
-)
+# The console, whose locks reports of locks are often about.
+CONSOLE: Skips = ((r"console_(?:unlock|lock|flush\w*|trylock\w*|emit\w*)", "console_unlock"),)
 
 # Warnings of helpers that speak of what their caller did.
 HELPERS: Skips = (
