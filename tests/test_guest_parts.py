@@ -48,6 +48,7 @@ def launch(machine: MachineSpec, **more: object) -> Launch:
         console=Path("/r/console.log"),
         pulse=Path("/r/pulse.log"),
         qmp=7,
+        agent=8,
     )
     return replace(base, **more)  # type: ignore[arg-type]
 
@@ -89,14 +90,27 @@ def test_nothing_listens_beyond_this_host() -> None:
 def test_the_line_for_people_has_no_inherited_descriptor() -> None:
     argv = command(launch(load_machine("two-nodes")))
     shown = pasteable(argv)
-    assert not [word for word in shown if "qmp" in word]
+    assert not [word for word in shown if "qmp" in word or "fd=" in word]
     assert len(argv) - len(shown) == 4
-    assert values(shown, "-chardev") == values(argv, "-chardev")[1:]
+    assert values(shown, "-chardev")[1] == "null,id=pulse"
+
+
+def test_the_line_for_people_boots_what_a_template_was_made_of() -> None:
+    machine = load_machine("two-nodes")
+    copy = command(launch(machine, memory=Path("/t,x"), copy=True))
+    assert values(copy, "-incoming") == ["defer"]
+    assert values(copy, "-object")[1] == (
+        "memory-backend-file,id=mem1,size=512M,mem-path=/t,,x/mem1,share=off"
+    )
+    assert pasteable(copy) == pasteable(command(launch(machine)))
+    made = command(launch(machine, memory=Path("/t")))
+    assert [word.rpartition("=")[2] for word in values(made, "-object")] == ["on", "on"]
+    assert not values(made, "-incoming")
 
 
 def test_a_comma_in_a_path_does_not_end_it() -> None:
     argv = command(launch(load_machine("two-nodes"), console=Path("/a,b/console.log")))
-    assert "file,id=console,path=/a,,b/console.log" in values(argv, "-chardev")
+    assert "file,id=console,path=/a,,b/console.log,append=on" in values(argv, "-chardev")
 
 
 def test_the_callers_arguments_come_last_and_nothing_silences_the_console() -> None:

@@ -286,15 +286,22 @@ def test_a_kernel_that_panics_at_boot_ends_the_boot(start: Start) -> None:
 
 def test_a_boot_that_takes_too_long_is_given_up(start: Start) -> None:
     with pytest.raises(BootError, match="not ready within 1 s"):
-        start(timeout=1.0)
+        start(timeout=1.0, cold=True)
 
 
 def test_what_qemu_says_when_it_does_not_start_is_quoted(
     debug_kernel: BuiltKernel, tmp_path: Path
 ) -> None:
     machine = replace(load_machine("two-nodes"), devices=("no-such-device",))
-    with pytest.raises(EnvironmentFault, match="'no-such-device' is not a valid device"):
-        boot(debug_kernel, machine, run_dir=tmp_path, accel=Accel.TCG, progress=Progress())
+    for cold in (False, True):
+        with pytest.raises(EnvironmentFault, match="'no-such-device' is not a valid device"):
+            boot(
+                *(debug_kernel, machine),
+                run_dir=tmp_path,
+                accel=Accel.TCG,
+                progress=Progress(),
+                cold=cold,
+            )
     assert not qemu_of(str(tmp_path))
 
 
@@ -308,7 +315,8 @@ from harness.progress import Progress
 from harness.spec.machine import load_machine
 run_dir, image, config = map(Path, sys.argv[1:])
 kernel = BuiltKernel("k", "id", "5.10", image, config)
-boot(kernel, load_machine("two-nodes"), run_dir=run_dir, accel=Accel.TCG, progress=Progress())
+machine = load_machine("two-nodes")
+boot(kernel, machine, run_dir=run_dir, accel=Accel.TCG, progress=Progress(), cold=True)
 """
 
 
@@ -348,7 +356,7 @@ def test_a_qemu_that_crashes_before_the_guest_is_ready_is_started_again(
 
     thread = threading.Thread(target=crash)
     thread.start()
-    with start(progress=progress, run_dir=run_dir) as guest:
+    with start(progress=progress, run_dir=run_dir, cold=True) as guest:
         thread.join()
         assert guest.run("true").status == 0
     assert any("crashed by signal 11" in line for line in progress.said)
@@ -358,7 +366,7 @@ def test_a_qemu_that_crashes_before_the_guest_is_ready_is_started_again(
 def test_a_boot_that_stands_still_is_tried_again_and_then_told(
     debug_kernel: BuiltKernel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.guest.boot.STUCK", 0.3)  # acpi_init alone is silent for longer
+    monkeypatch.setattr("harness.guest.start.STUCK", 0.3)  # acpi_init alone is silent for longer
     run_dir = tmp_path / "run"
     with pytest.raises(BootError, match=r"printed nothing for 0\.3 s"):
         boot(
@@ -367,6 +375,7 @@ def test_a_boot_that_stands_still_is_tried_again_and_then_told(
             run_dir=run_dir,
             accel=Accel.TCG,
             progress=Progress(),
+            cold=True,
         )
     for number in (1, 2):
         assert (run_dir / f"console.stuck{number}.log").is_file()

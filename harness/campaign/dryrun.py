@@ -18,8 +18,8 @@ from harness.spec.machine import MachineSpec
 from harness.trial.compile import FLAGS, LIBRARY
 
 RUN = Path("$RUN")
-"""Stands for the trial's folder, which a dry run does not make.  The initrd ends with the boot, for
-it holds the guest's host key, and the client's key is never written; "harness boot" keeps one."""
+"""Stands for the trial's folder, which a dry run does not make.  A guest gets its keys over a
+serial port once it runs, and the client's key is never written; "harness boot" keeps one."""
 
 
 def describe(series: Series) -> Iterator[str]:
@@ -56,6 +56,7 @@ def _qemu(series: Series, spec: KernelSpec, machine: MachineSpec) -> str:
         console=RUN / "console.log",
         pulse=RUN / "pulse.log",
         qmp=3,
+        agent=4,
         append=series.append,
     )
     return " ".join(

@@ -130,14 +130,14 @@ def _host_key() -> str:
     facts = [
         machine or platform.node(),
         platform.release(),
-        _boot_cpu(),
+        boot_cpu(),
         asked.stdout.decode("utf-8", "replace"),
         f"{device.st_rdev} {device.st_mode} {device.st_uid} {device.st_gid} {os.getuid()}",
     ]
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()
 
 
-def _boot_cpu() -> str:
+def boot_cpu() -> str:
     """The CPU's model: one disk may boot on another host tomorrow."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():

@@ -1,10 +1,11 @@
-"""What a guest is given for one boot alone: its host key, who may log in, and a nonce."""
+"""What one guest alone is given: its host key, who may log in, randomness, and a nonce."""
 
 from __future__ import annotations
 
 import io
 import secrets
 import struct
+import time
 from dataclasses import dataclass, field
 
 import paramiko
@@ -16,16 +17,14 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from harness.guest import cpio
-
 ALGORITHM = "ssh-ed25519"
 
 
 @dataclass(frozen=True)
-class BootKeys:
+class GuestKeys:
     """``client`` is the private key that may log in (OpenSSH text); ``host`` the guest's own.
 
-    ``nonce`` makes the readiness marker one that no other boot and no kernel prints.
+    ``nonce`` makes the readiness marker one that no other guest and no kernel prints.
     """
 
     client: str = field(repr=False)
@@ -44,23 +43,23 @@ class BootKeys:
         assert data.key is not None
         return data.key
 
-    def archive(self) -> bytes:
-        """An archive to put behind the root file system's."""
-        return cpio.archive(
-            [
-                cpio.folder("root", 0o700),
-                cpio.folder("root/.ssh", 0o700),
-                cpio.file("root/.ssh/authorized_keys", self.client_public.encode() + b"\n", 0o600),
-                cpio.folder("harness", 0o700),
-                cpio.file("harness/hostkey", self.host, 0o600),
-                cpio.file("harness/nonce", self.nonce.encode() + b"\n", 0o600),
-            ]
+    def orders(self) -> bytes:
+        """What the guest's agent is told, line by line (guests/rootfs/agent.c)."""
+        return b"".join(
+            word.encode() + b" " + value + b"\n"
+            for word, value in (
+                ("seed", secrets.token_hex(64).encode()),
+                ("clock", b"%.6f" % time.time()),
+                ("authorized", self.client_public.encode()),
+                ("hostkey", self.host.hex().encode()),
+                ("serve", self.nonce.encode()),
+            )
         )
 
 
-def make_keys() -> BootKeys:
+def make_keys() -> GuestKeys:
     client, host = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
-    return BootKeys(
+    return GuestKeys(
         client=client.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode(),
         client_public=_public(client),
         host=_dropbear(host),

@@ -15,6 +15,7 @@ from typing import Any
 from qemu.qmp import QMPClient, QMPError, Runstate
 
 from harness.errors import GuestLost
+from harness.guest.agent import Agent
 from harness.guest.life import LifeLog, PanicText, Quiet
 from harness.guest.seam import LifeEvent
 from harness.guest.ssh import Link
@@ -33,6 +34,8 @@ SSH_SILENT = 20.0
 """Seconds for an answer on the SSH level while the pulse goes on: the guest's SSH server may
 have to wait for memory, for a CPU, and for its own decryption under emulation."""
 SSH_PERIOD = 5.0
+_MIGRATION = 30.0
+"""Seconds for the state of all devices, half a megabyte."""
 
 _QMP_ERRORS = (QMPError, OSError, EOFError, asyncio.TimeoutError)
 
@@ -41,13 +44,22 @@ class Monitor:
     """Watches from construction until ``close``; what it sees goes to the log."""
 
     def __init__(
-        self, qemu: Child, qmp: socket.socket, console: Path, pulse: Path, log: LifeLog
+        self,
+        qemu: Child,
+        qmp: socket.socket,
+        agent: Agent,
+        console: Path,
+        log: LifeLog,
+        *,
+        running: bool = True,
     ) -> None:
+        """``running`` False: the guest is paused on purpose, until ``thaw`` or ``resume``."""
         self._qemu = qemu
         self._socket = qmp
+        self._agent = agent
         self._console = console
-        self._pulse = pulse
         self._log = log
+        self._running = running
         self._link: Link | None = None
         self._ready = False
         self._client = QMPClient("guest")
@@ -65,6 +77,10 @@ class Monitor:
         self._link = link
         self._ready = True
 
+    def let_go(self) -> None:
+        """From now on they do not count any more: the guest is on its way to a template."""
+        self._link, self._ready = None, False
+
     def ask(
         self, command: str, arguments: Mapping[str, object] | None = None, timeout: float = 5.0
     ) -> Any:
@@ -76,11 +92,44 @@ class Monitor:
             return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout)
         except (*_QMP_ERRORS, TimeoutError, RuntimeError) as error:
             work.close()
-            raise GuestLost(f"QMP {command}: {error or 'no answer'}") from None
+            raise GuestLost(f"QMP {command}: {str(error) or 'no answer'}") from None
 
     def human(self, command: str, timeout: float = 5.0) -> str:
         """Run a command of QEMU's human monitor."""
         return str(self.ask("human-monitor-command", {"command-line": command}, timeout))
+
+    def thaw(self, state: str) -> None:
+        """Load the state of a guest that ``freeze`` saved, and let it run.  Raises GuestLost."""
+        self._ignore_shared()
+        self.ask("migrate-incoming", {"uri": state}, _MIGRATION)
+        self._await_migration()
+        self.resume()
+
+    def freeze(self, state: str) -> None:
+        """Stop the guest and save all but its memory, which is in files.  Raises GuestLost."""
+        self.pause()
+        self._ignore_shared()
+        self.ask("migrate", {"uri": state}, _MIGRATION)
+        self._await_migration()
+
+    def pause(self) -> None:
+        self._running = False
+        self.ask("stop")
+
+    def resume(self) -> None:
+        self.ask("cont")
+        self._running = True
+
+    def _ignore_shared(self) -> None:
+        capability = {"capability": "x-ignore-shared", "state": True}
+        self.ask("migrate-set-capabilities", {"capabilities": [capability]})
+
+    def _await_migration(self) -> None:
+        deadline = time.monotonic() + _MIGRATION
+        while (status := self.ask("query-migrate").get("status")) != "completed":
+            if status == "failed" or time.monotonic() > deadline:
+                raise GuestLost(f"QEMU's migration: {status or 'no end'}")
+            time.sleep(0.002)
 
     def close(self) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed already
@@ -93,6 +142,7 @@ class Monitor:
         finally:
             self._loop.close()
             self._socket.close()
+            self._agent.close()
 
     async def _watch(self) -> None:
         tick = asyncio.create_task(self._ticks())
@@ -144,15 +194,16 @@ class Monitor:
                 return
             except _QMP_ERRORS:
                 return
-            if isinstance(reply, dict) and not reply.get("running"):
+            if self._running and isinstance(reply, dict) and not reply.get("running"):
                 self._add(LifeEvent.QEMU_STOPPED, f"its state is {reply.get('status')}")
             await asyncio.sleep(2)
 
     async def _ticks(self) -> None:
-        look = _Look(self._qemu, self._console, self._pulse)
+        look = _Look(self._qemu, self._console, self._agent)
         probe = LinkProbe()
         while True:
-            for event, detail in look.now(self._ready):
+            self._agent.drain()
+            for event, detail in look.now(self._ready and self._running):
                 self._add(event, detail)
             if self._link is None or self._log.events():
                 pass  # not there yet, or closed below: the link says nothing new
@@ -169,10 +220,10 @@ class Monitor:
 class _Look:
     """What can be seen from outside, without asking QEMU."""
 
-    def __init__(self, qemu: Child, console: Path, pulse: Path) -> None:
+    def __init__(self, qemu: Child, console: Path, agent: Agent) -> None:
         self._qemu = qemu
         self._console = console
-        self._pulse = pulse
+        self._agent = agent
         self._read = 0
         self._panic = PanicText()
         self._beat = Quiet()
@@ -188,7 +239,7 @@ class _Look:
         self._stops = self._stops + 1 if _state(self._qemu.pid) == "T" else 0
         if self._stops > 1:
             return [*seen, (LifeEvent.QEMU_STOPPED, "stopped by a signal")]
-        silent = self._beat.look(size(self._pulse))
+        silent = self._beat.look(self._agent.beats)
         if ready and silent > PULSE_SILENT:
             seen.append((LifeEvent.PULSE_LOST, f"no beat for {silent:.0f} s"))
         return seen

@@ -18,7 +18,11 @@ PER_NODE_SINCE = (5, 16)
 
 @dataclass(frozen=True)
 class Launch:
-    """One start of QEMU.  ``qmp`` is the descriptor of a connected socket that it inherits."""
+    """One start of QEMU.  ``qmp`` and ``agent`` are connected sockets that it inherits.
+
+    ``memory`` is the folder of a template's RAM files, which this start fills; with ``copy``
+    it starts from them instead, and leaves them as they are.
+    """
 
     image: Path
     release: str
@@ -28,7 +32,10 @@ class Launch:
     console: Path
     pulse: Path
     qmp: int
+    agent: int
     append: tuple[str, ...] = ()
+    memory: Path | None = None
+    copy: bool = False
 
 
 def command(launch: Launch) -> list[str]:
@@ -44,16 +51,18 @@ def command(launch: Launch) -> list[str]:
         # A socket for each CPU: CPUs of two nodes in one socket make 5.10 warn in topology_sane().
         *("-smp", f"{machine.cpus},sockets={machine.cpus},cores=1,threads=1"),
         *("-m", f"{machine.memory >> 20}M"),
-        *_nodes(machine),
+        *_nodes(launch),
         # What ends the guest leaves QEMU there, paused, for the post-mortem; after a
         # panic it runs on, so that the console gets the rest of the text.
         *("-action", "reboot=shutdown,shutdown=pause,panic=none"),
         *("-chardev", f"socket,id=qmp,fd={launch.qmp}"),
         *("-mon", "chardev=qmp,mode=control"),
-        *("-chardev", f"file,id=console,path={_escaped(launch.console)}"),
+        # Appended to: a copy's console begins with its template's boot.
+        *("-chardev", f"file,id=console,path={_escaped(launch.console)},append=on"),
         *("-serial", "chardev:console"),
         # Each PCI device costs a 5.10 with KASAN 0.15 s of boot, an ISA one next to nothing.
-        *("-chardev", f"file,id=pulse,path={_escaped(launch.pulse)}"),
+        # What the guest's agent says goes to the file too, and what it is told comes by the socket.
+        *("-chardev", f"socket,id=pulse,fd={launch.agent},logfile={_escaped(launch.pulse)}"),
         *("-serial", "chardev:pulse"),
         *("-device", "pvpanic"),
         *("-device", "virtio-rng-pci"),
@@ -64,27 +73,38 @@ def command(launch: Launch) -> list[str]:
         *("-kernel", str(launch.image)),
         *("-initrd", str(launch.initrd)),
         *("-append", " ".join(kernel_arguments(machine, launch.release, launch.append))),
+        *(("-incoming", "defer") if launch.copy else ()),
     ]
 
 
 def pasteable(argv: Sequence[str]) -> list[str]:
-    """``argv`` without the monitor: its descriptor is one that the harness's QEMU inherits."""
+    """``argv`` for a person: a plain boot, without sockets that the harness's QEMU inherits.
+
+    A copy of a template becomes the boot that the template came from.
+    """
     kept: list[str] = []
     for word in argv:
         kept.append(word)
-        if word.startswith("socket,id=qmp,") or word == "chardev=qmp,mode=control":
+        if word.startswith("socket,id=qmp,") or word in ("chardev=qmp,mode=control", "defer"):
             del kept[-2:]
+        elif word.startswith("socket,id=pulse,"):
+            kept[-1] = "null,id=pulse"
+        elif found := _RAM_FILE.match(word):
+            kept[-1] = f"memory-backend-ram,{found[1]}"
     return kept
 
 
-def _nodes(machine: MachineSpec) -> Iterator[str]:
+_RAM_FILE = re.compile(r"memory-backend-file,(id=mem\d+,size=\d+M),")
+
+
+def _nodes(launch: Launch) -> Iterator[str]:
+    machine = launch.machine
     cpu = 0
     for number, node in enumerate(machine.nodes):
         option = f"node,nodeid={number}"
         if node.memory:
-            # Anonymous memory, which the host backs with huge pages of its own.
             yield "-object"
-            yield f"memory-backend-ram,id=mem{number},size={node.memory >> 20}M"
+            yield _memory(launch, f"id=mem{number},size={node.memory >> 20}M", number)
             option += f",memdev=mem{number}"
         if node.cpus:
             option += f",cpus={cpu}-{cpu + node.cpus - 1}"
@@ -93,6 +113,14 @@ def _nodes(machine: MachineSpec) -> Iterator[str]:
     for source, row in enumerate(machine.distances):
         for target, distance in enumerate(row):
             yield from ("-numa", f"dist,src={source},dst={target},val={distance}")
+
+
+def _memory(launch: Launch, what: str, number: int) -> str:
+    if launch.memory is None:
+        # Anonymous memory, which the host backs with huge pages of its own.
+        return f"memory-backend-ram,{what}"
+    file = _escaped(launch.memory / f"mem{number}")
+    return f"memory-backend-file,{what},mem-path={file},share={'off' if launch.copy else 'on'}"
 
 
 def _escaped(path: Path) -> str:

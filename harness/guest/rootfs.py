@@ -10,8 +10,10 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import secrets
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,15 +23,16 @@ from elftools.elf.dynamic import DynamicSection
 from elftools.elf.elffile import ELFFile
 from elftools.elf.segments import InterpSegment
 
-from harness.errors import EnvironmentFault, SpecError, UsageError
+from harness.errors import CompileError, EnvironmentFault, SpecError, UsageError
 from harness.guest import cpio
 from harness.kernel.built import BuiltKernel
 from harness.paths import PROJECT, cache_dir
-from harness.spec.reader import load
+from harness.spec.reader import View, load
 
 DECLARATION = PROJECT / "guests" / "rootfs" / "initramfs.yaml"
 MODULES = "lib/modules/load"
 """Where init finds the modules to load, one path a line."""
+_FLAGS = ("-Os", "-s", "-static", "-Wall", "-Wextra", "-std=gnu11")
 _SYSTEM_PATH = ":/usr/local/sbin:/usr/sbin:/sbin"  # often not on the PATH of a person
 _LIBRARY_PATHS = (
     "/lib/x86_64-linux-gnu",
@@ -45,11 +48,13 @@ _LIBRARY_PATHS = (
 class RootSpec:
     """What goes in: paths in the guest, to programs of the host, files, and link targets.
 
-    ``applets`` is the path in the guest of a busybox that gets a link for each of its applets.
+    ``sources`` are C files of our own, compiled statically; ``applets`` is the path in the guest
+    of a busybox that gets a link for each of its applets.
     """
 
     file: Path
     programs: tuple[tuple[str, str], ...]
+    sources: tuple[tuple[str, Path], ...]
     files: tuple[tuple[str, Path], ...]
     links: tuple[tuple[str, str], ...]
     applets: str = ""
@@ -59,45 +64,88 @@ def load_root(file: Path = DECLARATION) -> RootSpec:
     view = load(file)
     view.text("about", "")
     programs = tuple((path, inner.text(path)) for path, inner in view.pairs("programs"))
-    files = []
-    for path, inner in view.pairs("files"):
-        source = file.parent / inner.text(path)
-        if not source.is_file():
-            inner.fail(path, f"a file beside {file.name}", str(source))
-        files.append((path, source))
+    sources, files = _beside(view, "sources"), _beside(view, "files")
     links = tuple((path, inner.text(path)) for path, inner in view.pairs("links"))
     applets = view.text("applets", "")
     if applets and applets not in dict(programs):
         view.fail("applets", "the path of one of the programs", repr(applets))
     view.done()
-    for path, _ in (*programs, *files, *links):
+    for path, _ in (*programs, *sources, *files, *links):
         if not path.startswith("/") or ".." in path.split("/"):
             raise SpecError(f"{file}: {path!r}: expected an absolute path in the guest")
-    return RootSpec(file, programs, tuple(files), links, applets)
+    return RootSpec(file, programs, sources, files, links, applets)
+
+
+def _beside(view: View, key: str) -> tuple[tuple[str, Path], ...]:
+    """Paths in the guest, to files that lie beside the declaration."""
+    found = []
+    for path, inner in view.pairs(key):
+        source = view.file.parent / inner.text(path)
+        if not source.is_file():
+            inner.fail(path, f"a file beside {view.file.name}", str(source))
+        found.append((path, source))
+    return tuple(found)
+
+
+_MADE: dict[Path | None, Path] = {}
+"""By the kernel's modules: a harness makes it once, not for each of a thousand guests."""
 
 
 def initramfs(kernel: BuiltKernel, spec: RootSpec | None = None) -> Path:
-    """The cached archive for ``kernel``, made where there is none.
+    """The cached archive for ``kernel``, made where there is none.  It holds no secret.
 
-    Raises EnvironmentFault for a program that the host lacks.
+    Its name is the hash of its content.  Raises EnvironmentFault for a program that the host lacks.
     """
+    if spec is None and (made := _MADE.get(kernel.modules)) and made.is_file():
+        return made
     content = cpio.archive(_entries(spec or load_root(), kernel.modules))
     digest = hashlib.sha256(content).hexdigest()
     kept = cache_dir() / "rootfs" / f"{digest[:24]}.cpio"
     if not kept.is_file():
-        try:
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            partial = kept.with_suffix(f".{os.getpid()}")
-            partial.write_bytes(content)
-            partial.replace(kept)
-        except OSError as error:
-            raise EnvironmentFault(f"cannot write {kept}: {error.strerror}") from None
+        _write(kept, content)
+    if spec is None:
+        _MADE[kernel.modules] = kept
     return kept
 
 
+def _write(path: Path, content: bytes) -> None:
+    """Whole or not at all; several threads and harnesses may write the same at once."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        partial.write_bytes(content)
+        partial.replace(path)
+    except OSError as error:
+        raise EnvironmentFault(f"cannot write {path}: {error.strerror}") from None
+
+
+def _compiled(source: Path) -> bytes:
+    """A static program of ``source``, found again by its text and the compiler's."""
+    gcc = shutil.which("gcc")
+    if gcc is None:
+        raise EnvironmentFault(
+            f"gcc is needed to compile {source}", hint="harness doctor names the packages"
+        )
+    compiler = Path(gcc).resolve().stat()
+    about = f"{_FLAGS} {gcc} {compiler.st_size} {compiler.st_mtime_ns}\n".encode()
+    digest = hashlib.sha256(about + source.read_bytes()).hexdigest()
+    kept = cache_dir() / "rootfs" / f"{digest[:24]}-{source.stem}"
+    if not kept.is_file():
+        with tempfile.TemporaryDirectory() as scratch:
+            program = Path(scratch) / source.stem
+            argv = [gcc, *_FLAGS, str(source), "-o", str(program)]
+            done = subprocess.run(argv, capture_output=True, text=True, timeout=120)
+            if done.returncode:
+                raise CompileError(f"{source}: does not compile:\n{done.stderr.strip()[:2000]}")
+            _write(kept, program.read_bytes())
+    return kept.read_bytes()
+
+
 def _entries(spec: RootSpec, modules: Path | None) -> Iterator[cpio.Entry]:
-    for name in ("dev", "proc", "sys", "tmp", "run", "root"):
-        yield cpio.folder(name, 0o700 if name == "root" else 0o755)
+    for name in ("dev", "proc", "sys", "tmp", "run"):
+        yield cpio.folder(name)
+    for name in ("root", "root/.ssh", "harness"):  # where the agent puts what it is given
+        yield cpio.folder(name, 0o700)
     libraries: dict[str, Path] = {}
     for path, program in spec.programs:
         found = shutil.which(program, path=os.environ.get("PATH", os.defpath) + _SYSTEM_PATH)
@@ -110,6 +158,8 @@ def _entries(spec: RootSpec, modules: Path | None) -> Iterator[cpio.Entry]:
         libraries |= needed_libraries(Path(found))
         if path == spec.applets:
             yield from _applets(path, Path(found))
+    for path, source in spec.sources:
+        yield cpio.file(path, _compiled(source), 0o755)
     for name, library in sorted(libraries.items()):
         yield cpio.file(name, library.read_bytes(), 0o755)
     for path, source in spec.files:

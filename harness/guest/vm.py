@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 from harness.errors import GuestLost
-from harness.guest.keys import BootKeys
+from harness.guest.agent import Agent
+from harness.guest.keys import GuestKeys
 from harness.guest.life import LifeLog
 from harness.guest.monitor import Monitor, size
 from harness.guest.seam import Completed, Life, Running
 from harness.guest.ssh import Link
 from harness.proc import Child
 
+_SETTLE = 5.0
+"""Seconds that a guest gets to come to rest before it is frozen; it takes less than one alone."""
 _REGISTERS = re.compile(r"(CPU#|RAX=|RSI=|R8 =|R12=|RIP=|CR0=)")
 
 
@@ -34,7 +39,7 @@ class QemuGuest:
     """``seam.Guest`` over a QEMU of our own.  Made by ``boot``; ended by ``end`` or ``with``.
 
     ``started`` and ``ready`` are time.monotonic() of QEMU's start and of the marker that
-    says that the SSH server listens.
+    says that the SSH server listens; ``template`` is the key of the one it was copied from.
     """
 
     def __init__(
@@ -43,18 +48,20 @@ class QemuGuest:
         qemu: Child,
         command: Sequence[str],
         monitor: Monitor,
+        agent: Agent,
         link: Link,
         log: LifeLog,
         console: Path,
         boot_end: int,
         address: Address,
-        keys: BootKeys,
+        keys: GuestKeys,
         started: float,
         ready: float,
     ) -> None:
         self._qemu = qemu
         self._command = tuple(command)
         self._monitor = monitor
+        self._agent = agent
         self._link = link
         self._log = log
         self._console = console
@@ -64,6 +71,7 @@ class QemuGuest:
         self.address = address
         self.started = started
         self.ready = ready
+        self.template = ""
 
     @property
     def boot_end(self) -> int:
@@ -119,6 +127,26 @@ class QemuGuest:
         )
         return key, known
 
+    def freeze(self, state: Path) -> None:
+        """Make it anybody's, stop it, and save what is not memory.  It can only be ended then.
+
+        The link and the keys go first: a copy gets its own.  Raises GuestLost.
+        """
+        self._monitor.let_go()
+        self._link.close()
+        self._agent.forget()
+        self._await_idle()
+        self._monitor.freeze(f"exec:cat >{shlex.quote(str(state))}")
+
+    def _await_idle(self) -> None:
+        """Until QEMU takes little of a CPU: what the boot has put off is done then."""
+        deadline = time.monotonic() + _SETTLE
+        calm = 0
+        while calm < 3 and time.monotonic() < deadline:
+            before = _cpu_seconds(self.pid)
+            time.sleep(0.2)
+            calm = calm + 1 if _cpu_seconds(self.pid) - before < 0.06 else 0
+
     def end(self) -> None:
         with self._ending:
             self._log.close()
@@ -142,3 +170,12 @@ def _brief(registers: str) -> str:
     """Of "info registers -a" what tells where each CPU is: no segments, no vectors."""
     lines = [line.strip() for line in registers.splitlines()]
     return "\n  ".join(["", *(line for line in lines if _REGISTERS.match(line))])
+
+
+def _cpu_seconds(pid: int) -> float:
+    """CPU time that a process has taken; 0 where it is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
