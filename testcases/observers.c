@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Who only looks at a page while it migrates: what he sees is the page as it is, or a
+ * migration entry that he has to know for one.
+ *
+ *	CPU0 (mover)			CPU1 (observers of the mover's target)
+ *
+ *	try_to_unmap()			/proc/PID/smaps, numa_maps, pagemap
+ *	  migration entry		mincore()
+ *	move_to_new_page()		process_vm_readv(), /proc/PID/mem
+ *	remove_migration_ptes()		FUTEX_WAIT and FUTEX_WAKE in the page
+ *					a core dump
+ *
+ * Each observer knows the answer beforehand: the data, the size of the mapping, that a
+ * page is present or just migrating, that a wake-up finds its waiter.
+ */
+#define _GNU_SOURCE
+#include "catch.h"
+#include "huge.h"
+#include "pool.h"
+#include "repro.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <linux/mempolicy.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define PAGES 2
+#define OWNER 28
+#define WORD 2048	/* where in a page the futex is: between two chunks of the pattern */
+
+static struct counter *moved, *looked, *read_over, *woken, *dumped;
+static struct huge shared, private;
+static int nodes[2];
+static pid_t target;
+
+static void mover(void *arg)
+{
+	struct huge *all[] = { &shared, &private };
+	int status, turn, i;
+
+	(void)arg;
+	for (turn = 0; running(); turn++)
+		for (i = 0; i < 2 * PAGES; i++) {
+			int to = nodes[turn % 2];
+
+			if (!move_page(target, all[i % 2]->addr + i / 2 * HUGE_2M, to,
+				       MPOL_MF_MOVE_ALL, &status) && status == to)
+				count_add(moved, 1);
+		}
+}
+
+/* The kB that a line of smaps tells of the mapping at addr; -1 where there is no such line. */
+static long smaps(const char *addr, const char *word)
+{
+	char path[64], line[256];
+	unsigned long from, to;
+	long kb = -1;
+	int here = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/smaps", target);
+	f = fopen(path, "r");
+	while (f && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%lx-%lx ", &from, &to) == 2)
+			here = from == (unsigned long)addr;
+		if (here && !strncmp(line, word, strlen(word))) {
+			kb = atol(line + strlen(word));
+			break;
+		}
+	}
+	if (f)
+		fclose(f);
+	return kb;
+}
+
+static void look(void *arg)
+{
+	char path[64], buf[16384];
+	unsigned char core[PAGES * 512];
+	uint64_t entry;
+	ssize_t got;
+	long kb;
+	int fd, i, looks = 0;
+
+	(void)arg;
+	while (running()) {
+		/* A page that is migrating is in neither of the two, so less is legal. */
+		kb = smaps(shared.addr, looks++ % 2 ? "Private_Hugetlb:" : "Shared_Hugetlb:");
+		if (kb < 0 || kb > (long)(PAGES * HUGE_2M >> 10))
+			fail("counters", "smaps tells of %ld kB of huge pages, there are %d pages", kb,
+			     PAGES);
+		kb = smaps(private.addr, "KernelPageSize:");
+		if (kb != 2048)
+			fail("counters", "smaps tells of a page size of %ld kB", kb);
+
+		snprintf(path, sizeof(path), "/proc/%d/numa_maps", target);
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		while (fd >= 0 && (got = read(fd, buf, sizeof(buf))) > 0)
+			;
+		close(fd);
+
+		snprintf(path, sizeof(path), "/proc/%d/pagemap", target);
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		for (i = 0; fd >= 0 && i < PAGES; i++) {
+			got = pread(fd, &entry, 8, ((unsigned long)shared.addr + i * HUGE_2M) / 4096 * 8);
+			/* Bit 63: present.  5.10 says nothing at all of a migrating huge page. */
+			if (got == 8 && entry >> 63 & 1)
+				count_add(looked, 1);
+		}
+		close(fd);
+
+		/* In this process, which has both mapped since the fork. */
+		if (mincore(shared.addr, PAGES * HUGE_2M, core))
+			fail("errno", "mincore: %s", strerror(errno));
+	}
+}
+
+static void read_other(void *arg)
+{
+	char buf[4096], path[64];
+	struct iovec local = { buf, sizeof(buf) }, remote;
+	struct huge *h;
+	int turn, fd;
+	ssize_t got;
+	size_t at;
+
+	(void)arg;
+	snprintf(path, sizeof(path), "/proc/%d/mem", target);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	for (turn = 0; running(); turn++) {
+		h = turn % 2 ? &shared : &private;
+		at = (size_t)turn * 4096 * 37 % HUGE_2M & ~4095UL;
+		remote.iov_base = h->addr + HUGE_2M + at;
+		remote.iov_len = 4096;
+		if (turn % 3)
+			got = process_vm_readv(target, &local, 1, &remote, 1, 0);
+		else
+			got = pread(fd, buf, 4096, (off_t)(unsigned long)remote.iov_base);
+		if (got != 4096) {
+			fail("errno", "a read of the other process: %zd, %s", got, strerror(errno));
+			break;
+		}
+		/* The offset is that within the page, the chunk is one. */
+		if (*(uint64_t *)buf != at || *(uint32_t *)(buf + 8) != OWNER)
+			fail("data", "read of the other process at 0x%zx: found 0x%llx owner %u", at,
+			     (unsigned long long)*(uint64_t *)buf, *(uint32_t *)(buf + 8));
+		count_add(read_over, 1);
+	}
+	close(fd);
+}
+
+static long futex(int *word, int op, int value)
+{
+	struct timespec limit = { 5, 0 };
+
+	return syscall(SYS_futex, word, op, value, op == FUTEX_WAIT ? &limit : NULL, NULL, 0);
+}
+
+/* A shared futex is found by file and offset: both sides must agree, wherever the page is. */
+static void waiter(void *arg)
+{
+	int *word = (int *)(shared.addr + WORD), value = 0;
+
+	(void)arg;
+	while (running()) {
+		if (futex(word, FUTEX_WAIT, value) && errno == ETIMEDOUT && running()) {
+			fail("hang", "a futex wake-up was lost: the word is %d, waited for %d",
+			     __atomic_load_n(word, __ATOMIC_SEQ_CST), value);
+			break;
+		}
+		value = __atomic_load_n(word, __ATOMIC_SEQ_CST);
+		count_add(woken, 1);
+	}
+}
+
+static void waker(void *arg)
+{
+	int *word = (int *)(shared.addr + WORD);
+
+	(void)arg;
+	while (running()) {
+		__atomic_fetch_add(word, 1, __ATOMIC_SEQ_CST);
+		if (futex(word, FUTEX_WAKE, 1) < 0)
+			fail("errno", "FUTEX_WAKE: %s", strerror(errno));
+		usleep(200);
+	}
+	futex(word, FUTEX_WAKE, 100);
+}
+
+/* A process that has the pages dies by SIGABRT and leaves a core. */
+static void dumper(void *arg)
+{
+	struct rlimit limit = { RLIM_INFINITY, RLIM_INFINITY };
+	struct stat st;
+	int status;
+	pid_t pid;
+
+	(void)arg;
+	while (running()) {
+		pid = fork();
+		if (!pid) {
+			setrlimit(RLIMIT_CORE, &limit);
+			prctl(PR_SET_DUMPABLE, 1);
+			signal(SIGABRT, SIG_DFL);
+			/* Private and shared huge pages too: bits 5 and 6. */
+			FILE *f = fopen("/proc/self/coredump_filter", "w");
+
+			if (f) {
+				fprintf(f, "0x7f\n");
+				fclose(f);
+			}
+			if (chdir("/tmp"))
+				_exit(1);
+			abort();
+		}
+		if (pid < 0)
+			continue;
+		waitpid(pid, &status, 0);
+		if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGABRT)
+			fail("signal", "a process that aborts ended with status 0x%x", status);
+		if (!stat("/tmp/core", &st) && st.st_size > (long)(2 * PAGES * HUGE_2M))
+			count_add(dumped, 1);
+		unlink("/tmp/core");
+		usleep(100000);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	struct pool before;
+
+	repro_start(argc, argv);
+	moved = counter("moved");
+	looked = counter("looked");
+	read_over = counter("read_over");
+	woken = counter("woken");
+	dumped = counter("dumped");
+	if (memory_nodes(nodes, 2) < 2)
+		skip("two nodes with memory are needed");
+	catch_signals();
+	pool_read(&before);
+	target = getpid();
+	if (huge_open(&shared, SHARED_FILE, HUGE_2M, PAGES, "/dev/hugepages", OWNER) ||
+	    huge_open(&private, ANON, HUGE_2M, PAGES, NULL, OWNER))
+		skip("%d huge pages: %s", 2 * PAGES, strerror(errno));
+	child("mover", mover, NULL);
+	child("observer", look, NULL);
+	child("reader", read_other, NULL);
+	child("waiter", waiter, NULL);
+	child("waker", waker, NULL);
+	child("dumper", dumper, NULL);
+	repro_wait();
+	huge_check(&shared, OWNER, "at the end");
+	huge_check(&private, OWNER, "at the end");
+	huge_close(&shared);
+	huge_close(&private);
+	pool_same(&before, "at the end");
+	return repro_end();
+}

@@ -1,0 +1,30 @@
+"""Who only looks at pages while they migrate: smaps, pagemap, mem, futexes, core dumps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from harness.spec.case import AtLeast, Detector, Needs, Source, TestCase
+
+OBSERVERS = TestCase(
+    name="observers",
+    reproducer=Path(__file__).with_name("observers.c"),
+    scenarios=("S28",),
+    seconds=6,
+    needs=Needs(nodes=2, cpus=2, free_2m=4),
+    exercised=(
+        AtLeast("moved", 10),
+        AtLeast("looked", 5),
+        AtLeast("read_over", 50),
+        AtLeast("woken", 20),
+        AtLeast("dumped", 1),
+        AtLeast("pgmigrate_success", 10, Source.VMSTAT),
+    ),
+    detectors=(Detector.KASAN, Detector.LOCKDEP),
+    quick=4,
+)
+
+
+def test_observers(trial: Callable[[TestCase], None]) -> None:
+    trial(OBSERVERS)
