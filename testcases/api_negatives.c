@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What must be refused, with the errno that it is refused with, and without a trace:
+ * addresses, lengths and offsets that are no whole huge pages, calls that know only
+ * base pages, and nodes and pages that there are not.  The mapping is migrated before
+ * and after, and keeps its data.
+ */
+#define _GNU_SOURCE
+#include "catch.h"
+#include "huge.h"
+#include "pool.h"
+#include "repro.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/mempolicy.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#define PAGES 2
+#define OWNER 29
+
+static struct counter *refused, *moved;
+static int nodes[2];
+
+static int version(void)
+{
+	struct utsname name;
+	int major = 0, minor = 0;
+
+	uname(&name);
+	if (sscanf(name.release, "%d.%d", &major, &minor) != 2)
+		return 0;
+	return major * 1000 + minor;
+}
+
+/* result: what the call returned; err: what must have come of it, or other_err. */
+static void expect2(long result, int err, int other_err, const char *what)
+{
+	if (result != -1)
+		fail("errno", "%s succeeded, expected %s", what, strerror(err));
+	else if (errno != err && errno != other_err)
+		fail("errno", "%s: %s, expected %s", what, strerror(errno), strerror(err));
+	else
+		count_add(refused, 1);
+}
+
+static void expect(long result, int err, const char *what)
+{
+	expect2(result, err, err, what);
+}
+
+static void move(struct huge *h)
+{
+	int status, to = nodes[page_node(h->addr) == nodes[0]];
+
+	if (!move_page(0, h->addr, to, MPOL_MF_MOVE, &status) && status == to)
+		count_add(moved, 1);
+	else
+		fail("errno", "move after refusals: status %d", status);
+	huge_check(h, OWNER, "after refusals");
+}
+
+static void addresses(struct huge *h)
+{
+	char *p = h->addr;
+	void *q;
+
+	expect(munmap(p + 4096, 4096), EINVAL, "munmap of a base page");
+	expect(munmap(p, HUGE_2M + 4096), EINVAL, "munmap to within a huge page");
+	expect(mprotect(p + 4096, 4096, PROT_READ), EINVAL, "mprotect of a base page");
+	expect(mprotect(p, HUGE_2M / 2, PROT_READ), EINVAL, "mprotect of half a huge page");
+	/* A policy of part of a huge page splits the VMA: 6.x rounds to whole pages. */
+	q = mmap(p + 4096, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	expect2(q == MAP_FAILED ? -1 : 0, EINVAL, ENOMEM, "MAP_FIXED over a base page of a huge page");
+	if (version() < 5016) {
+		q = mremap(p, PAGES * HUGE_2M, (PAGES + 1) * HUGE_2M, MREMAP_MAYMOVE);
+		expect2(q == MAP_FAILED ? -1 : 0, EINVAL, EINVAL, "mremap before 5.16");
+	}
+	q = mremap(p, HUGE_2M / 2, HUGE_2M, MREMAP_MAYMOVE);
+	expect2(q == MAP_FAILED ? -1 : 0, EINVAL, EINVAL, "mremap of half a huge page");
+	expect(madvise(p + 1, HUGE_2M, MADV_DONTNEED), EINVAL, "madvise at an odd address");
+	if (h->kind == ANON && version() < 5018)
+		expect(madvise(p, HUGE_2M, MADV_DONTNEED), EINVAL, "MADV_DONTNEED before 5.18");
+	expect(madvise(p, HUGE_2M, MADV_FREE), EINVAL, "MADV_FREE");
+	if (h->kind == ANON)
+		expect2(madvise(p, HUGE_2M, MADV_REMOVE), EINVAL, EACCES, "MADV_REMOVE of a private mapping");
+	expect2(madvise(p, HUGE_2M, 14 /* MADV_HUGEPAGE */), EINVAL, EINVAL, "MADV_HUGEPAGE");
+}
+
+static void files(struct huge *h)
+{
+	char c = 0;
+	void *q;
+
+	if (h->fd < 0)
+		return;
+	q = mmap(NULL, HUGE_2M, PROT_READ, MAP_SHARED, h->fd, 4096);
+	expect2(q == MAP_FAILED ? -1 : 0, EINVAL, EINVAL, "mmap at the offset of a base page");
+	expect(ftruncate(h->fd, 4096), EINVAL, "ftruncate to a base page");
+	expect(fallocate(h->fd, 0x08 /* FALLOC_FL_COLLAPSE_RANGE */, 0, HUGE_2M), EOPNOTSUPP,
+	       "FALLOC_FL_COLLAPSE_RANGE");
+	expect2(write(h->fd, &c, 1), EINVAL, EINVAL, "write() of a hugetlbfs file");
+}
+
+static void movers(struct huge *h)
+{
+	unsigned long mask = 1UL << 40;
+	void *page = h->addr;
+	int status, node = 63;
+	long got;
+
+	expect2(syscall(SYS_move_pages, 0, 1UL, &page, &node, &status, MPOL_MF_MOVE), ENODEV, EACCES,
+		"move to a node that there is not");
+	expect(syscall(SYS_move_pages, 0, 1UL, &page, &node, &status, 1 << 10), EINVAL,
+	       "move_pages with an unknown flag");
+	expect(syscall(SYS_mbind, h->addr, HUGE_2M, MPOL_BIND, &mask, 64UL, MPOL_MF_MOVE), EINVAL,
+	       "mbind to a node that there is not");
+	expect(syscall(SYS_mbind, h->addr + 1, HUGE_2M, MPOL_DEFAULT, NULL, 0UL, 0), EINVAL,
+	       "mbind at an odd address");
+	/* A page inside a huge page cannot be moved by itself; 6.x moves the whole. */
+	page = h->addr + 4096;
+	node = nodes[page_node(h->addr) == nodes[0]];
+	status = NO_STATUS;
+	got = syscall(SYS_move_pages, 0, 1UL, &page, &node, &status, MPOL_MF_MOVE);
+	if (got < 0)
+		fail("errno", "move of an inner page: %s", strerror(errno));
+}
+
+int main(int argc, char **argv)
+{
+	static const enum kind kinds[] = { ANON, SHARED_FILE, MEMFD };
+	struct pool before;
+	struct huge h;
+	size_t i;
+
+	repro_start(argc, argv);
+	refused = counter("refused");
+	moved = counter("moved");
+	if (memory_nodes(nodes, 2) < 2)
+		skip("two nodes with memory are needed");
+	catch_signals();
+	pool_read(&before);
+	for (i = 0; i < sizeof(kinds) / sizeof(*kinds); i++) {
+		if (huge_open(&h, kinds[i], HUGE_2M, PAGES, "/dev/hugepages", OWNER))
+			skip("%d pages of %s", PAGES, kind_name(kinds[i]));
+		move(&h);
+		addresses(&h);
+		files(&h);
+		movers(&h);
+		move(&h);
+		huge_close(&h);
+		pool_same(&before, "after refusals");
+	}
+	return repro_end();
+}
