@@ -12,7 +12,7 @@ OBSERVERS = TestCase(
     reproducer=Path(__file__).with_name("observers.c"),
     scenarios=("S28",),
     seconds=6,
-    needs=Needs(nodes=2, cpus=2, free_2m=4),
+    needs=Needs(nodes=2, cpus=2, free_2m=4, options=("CONFIG_ELF_CORE",)),
     exercised=(
         AtLeast("moved", 10),
         AtLeast("looked", 5),
