@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Memory is taken out of use, with a warning (soft offline: the page moves away) or
+ * without (hard: it is lost), page by page of every state that a huge page has.
+ *
+ *				soft				hard
+ *	private, in use		another page, same data		SIGBUS MCEERR_AR
+ *	of a file, in use	the same			the same
+ *	in use, pool empty	the same, or EBUSY
+ *	free			leaves the pool
+ *	free, but reserved	EBUSY; its owner gets it
+ *
+ * Only what was hit may be lost: its neighbours keep their data, who has a reservation
+ * is never sent SIGBUS, and the pool loses the very page and no other.
+ */
+#define _GNU_SOURCE
+#include "catch.h"
+#include "huge.h"
+#include "phys.h"
+#include "pool.h"
+#include "repro.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#ifndef MADV_HWPOISON
+#define MADV_HWPOISON 100
+#endif
+#ifndef MADV_SOFT_OFFLINE
+#define MADV_SOFT_OFFLINE 101
+#endif
+#define PAGES 2
+#define OWNER 26
+#define MOST 64
+
+static struct counter *softened, *busy, *freed, *kept, *killed;
+static unsigned long poisoned[MOST];
+static int n_poisoned;
+
+/* What was poisoned is given back at the end: this guest has no broken memory. */
+static void remember(unsigned long frame)
+{
+	if (frame && n_poisoned < MOST)
+		poisoned[n_poisoned++] = frame;
+}
+
+static void in_use(enum kind kind, const char *when)
+{
+	unsigned long old;
+	struct huge h;
+	int err;
+
+	err = huge_open(&h, kind, HUGE_2M, PAGES, "/dev/hugepages", OWNER);
+	if (err) {
+		fail("errno", "%s: %s", kind_name(kind), strerror(err));
+		return;
+	}
+	old = page_frame(h.addr);
+	err = madvise(h.addr + 8192, 4096, MADV_SOFT_OFFLINE) ? errno : 0;
+	if (err == EINVAL)
+		skip("no soft offline: CONFIG_MEMORY_FAILURE");
+	if (err && err != EBUSY && err != ENOMEM)
+		fail("errno", "%s: soft offline of %s: %s", when, kind_name(kind), strerror(err));
+	if (!err) {
+		remember(old + 2);
+		if (page_frame(h.addr) == old)
+			fail("data", "%s: %s is still where memory was taken out of use", when,
+			     kind_name(kind));
+		count_add(softened, 1);
+	} else {
+		count_add(busy, 1);
+	}
+	huge_check(&h, OWNER, when);
+	pool_check(when);
+	huge_close(&h);
+}
+
+/* A free page leaves the pool, and nobody notices. */
+static void free_page(void)
+{
+	struct pool before, now;
+	unsigned long frame;
+	struct huge h;
+	int err;
+
+	if (huge_open(&h, ANON, HUGE_2M, 1, NULL, OWNER))
+		return;
+	frame = page_frame(h.addr);
+	huge_close(&h);
+	pool_read(&before);
+	err = soft_offline(frame + 3);
+	pool_read(&now);
+	if (err == EBUSY) {
+		count_add(busy, 1);
+		return;
+	}
+	if (err) {
+		fail("errno", "soft offline of a free huge page: %s", strerror(err));
+		return;
+	}
+	remember(frame + 3);
+	if (now.nr != before.nr - 1 || now.free != before.free - 1 || now.resv != before.resv)
+		fail("counters", "soft offline of a free page: nr free resv were %ld %ld %ld, are "
+		     "%ld %ld %ld", before.nr, before.free, before.resv, now.nr, now.free, now.resv);
+	count_add(freed, 1);
+}
+
+/* The last free pages belong to a mapping that has not touched them yet. */
+static void reserved_page(void)
+{
+	struct caught caught;
+	unsigned long frame;
+	struct pool now;
+	struct huge h;
+	char *p;
+	long i;
+	int err;
+
+	if (huge_open(&h, ANON, HUGE_2M, 1, NULL, OWNER))
+		return;
+	frame = page_frame(h.addr);
+	huge_close(&h);
+	pool_read(&now);
+	p = mmap(NULL, now.free * HUGE_2M, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+	if (p == MAP_FAILED) {
+		fail("errno", "a mapping of all free pages: %s", strerror(errno));
+		return;
+	}
+	err = soft_offline(frame);
+	if (err != EBUSY)
+		fail("errno", "soft offline of a reserved page: %s, expected EBUSY",
+		     err ? strerror(err) : "success");
+	pool_check("soft offline of a reserved page");
+	for (i = 0; i < now.free; i++) {
+		touch_write(p + i * HUGE_2M, 1, &caught);
+		caught_is(&caught, p + i * HUGE_2M, 0, 0, "a page that was reserved");
+	}
+	munmap(p, now.free * HUGE_2M);
+	if (!err)
+		remember(frame);
+	else
+		count_add(kept, 1);
+}
+
+/* The page is gone with its data; who had it mapped is told so, and only by that page. */
+static void lost(enum kind kind)
+{
+	struct caught caught;
+	unsigned long frame;
+	unsigned char v;
+	struct huge h;
+	int err;
+
+	if (huge_open(&h, kind, HUGE_2M, PAGES, "/dev/hugepages", OWNER))
+		return;
+	frame = page_frame(h.addr);
+	err = madvise(h.addr, 4096, MADV_HWPOISON) ? errno : 0;
+	if (err == EBUSY) {
+		count_add(busy, 1);
+	} else if (err) {
+		fail("errno", "MADV_HWPOISON of %s: %s", kind_name(kind), strerror(err));
+	} else {
+		remember(frame);
+		touch_read(h.addr + 100, &v, &caught);
+		if (caught_is(&caught, h.addr, SIGBUS, BUS_MCEERR_AR, "poisoned page")) {
+			if (caught.lsb != 21)
+				fail("signal", "si_addr_lsb %d of a poisoned huge page, expected 21",
+				     caught.lsb);
+			count_add(killed, 1);
+		}
+		if (pattern_check(h.addr + HUGE_2M, HUGE_2M, OWNER, 0))
+			fail("data", "the neighbour of a poisoned page of %s", kind_name(kind));
+	}
+	huge_close(&h);
+	pool_check("after a poisoned page");
+}
+
+int main(int argc, char **argv)
+{
+	struct pool all;
+	struct huge hog;
+	int i;
+
+	repro_start(argc, argv);
+	softened = counter("softened");
+	busy = counter("busy");
+	freed = counter("freed");
+	kept = counter("kept");
+	killed = counter("killed");
+	catch_signals();
+	pool_read(&all);
+	if (all.free != all.nr || all.resv || all.surplus || all.nr < 2 * PAGES + 2)
+		skip("the pools are in use, or have fewer than %d pages", 2 * PAGES + 2);
+	pool_set("nr_overcommit_hugepages", 0);
+	in_use(ANON, "pages in the pool");
+	in_use(SHARED_FILE, "pages in the pool");
+	in_use(MEMFD, "pages in the pool");
+	free_page();
+	reserved_page();
+	pool_restore(&all);
+
+	/* All but what the next ones need is taken: the page has nowhere in the pool to go. */
+	if (!huge_open(&hog, ANON, HUGE_2M, all.nr - PAGES, NULL, 1)) {
+		in_use(ANON, "pool empty");
+		in_use(SHARED_FILE, "pool empty");
+		huge_close(&hog);
+	}
+	pool_restore(&all);
+	lost(ANON);
+	lost(MEMFD);
+
+	for (i = 0; i < n_poisoned; i++)
+		unpoison(poisoned[i]);
+	pool_restore(&all);
+	pool_same(&all, "at the end");
+	return repro_end();
+}
