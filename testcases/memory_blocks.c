@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Blocks of memory go offline with huge pages in them: free ones are dissolved, those
+ * in use migrate out, and a writer does not notice.
+ *
+ *	CPU0 (hot remove)			CPU1 (writer)
+ *
+ *	offline_pages()				touches its pages all the time
+ *	  start_isolate_page_range()
+ *	  do_migrate_range()			  waits for the migration entry
+ *	    isolate_hugetlb(), migrate_pages()
+ *	  dissolve_free_huge_pages()
+ *
+ * A block with memory that cannot move is refused (EBUSY): legal, and counted.  Each
+ * block that went comes back, and the pool is as large as before.
+ */
+#define _GNU_SOURCE
+#include "catch.h"
+#include "huge.h"
+#include "phys.h"
+#include "pool.h"
+#include "repro.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/mempolicy.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define WIDE 50		/* pages of each kind, to find some outside the node's first block */
+#define KEPT 3		/* of each kind */
+#define OWNER 27
+#define BLOCKS "/sys/devices/system/memory"
+
+static struct counter *offlined, *refused, *evicted, *touched;
+static char *pages[2 * KEPT];
+static int nodes[2], n_pages, stop;
+static unsigned long block_frames;
+
+static void *writer(void *arg)
+{
+	volatile unsigned long *word;
+	unsigned long n = 0;
+	int i;
+
+	(void)arg;
+	for (; !__atomic_load_n(&stop, __ATOMIC_RELAXED); n++) {
+		for (i = 0; i < n_pages; i++) {
+			word = (unsigned long *)(pages[i] + 1024);
+			if (*word != n) {
+				fail("data", "page %d: wrote %lu, found %lu", i, n, *word);
+				return NULL;
+			}
+			*word = n + 1;
+		}
+		count_add(touched, 1);
+		usleep(100);
+	}
+	return NULL;
+}
+
+static unsigned long block_of(const char *page)
+{
+	return page_frame(page) / block_frames;
+}
+
+/* How many of our pages are in the block. */
+static int in_block(unsigned long block)
+{
+	int i, n = 0;
+
+	for (i = 0; i < n_pages; i++)
+		n += block_of(pages[i]) == block;
+	return n;
+}
+
+static void check_all(const char *when)
+{
+	int i;
+
+	for (i = 0; i < n_pages; i++)
+		if (pattern_check(pages[i], HUGE_2M, OWNER, 0))
+			fail("data", "%s: page %d", when, i);
+}
+
+/*
+ * The kernel keeps what cannot move in the first blocks of a node.  Of many pages, a few
+ * that lie in the last block of the node that has any are kept, the others given back.
+ */
+static void choose(struct huge *h, unsigned long block)
+{
+	int kept = 0;
+	size_t i;
+
+	for (i = 0; i < h->n; i++) {
+		char *page = h->addr + i * HUGE_2M;
+
+		if (kept < KEPT && block_of(page) == block) {
+			pages[n_pages++] = page;
+			kept++;
+		} else if (h->fd >= 0) {
+			fallocate(h->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, i * HUGE_2M, HUGE_2M);
+		} else {
+			munmap(page, HUGE_2M);
+		}
+	}
+}
+
+static unsigned long last_block(const struct huge *h)
+{
+	unsigned long block, last = 0;
+	size_t i;
+
+	for (i = 0; i < h->n; i++) {
+		block = block_of(h->addr + i * HUGE_2M);
+		if (block > last)
+			last = block;
+	}
+	return last;
+}
+
+static int set_state(unsigned long block, const char *state)
+{
+	char path[100];
+
+	snprintf(path, sizeof(path), BLOCKS "/memory%lu/state", block);
+	return write_file(path, state);
+}
+
+static void try_block(unsigned long block)
+{
+	int before = in_block(block), err;
+
+	err = set_state(block, "offline");
+	if (err) {
+		if (err != EBUSY && err != EINVAL && err != EAGAIN && err != EINTR && err != ENOMEM)
+			fail("errno", "offline of block %lu: %s", block, strerror(err));
+		count_add(refused, 1);
+		return;
+	}
+	count_add(offlined, 1);
+	if (in_block(block))
+		fail("data", "a page is still in a block that is offline");
+	count_add(evicted, before);
+	check_all("block offline");
+	err = set_state(block, "online");
+	if (err)
+		fail("errno", "block %lu does not come back: %s", block, strerror(err));
+}
+
+int main(int argc, char **argv)
+{
+	static const enum kind kinds[2] = { ANON, MEMFD };
+	unsigned long block = 0, bytes, mask;
+	struct huge h[2];
+	struct pool all;
+	pthread_t thread;
+	int i, status, err;
+
+	repro_start(argc, argv);
+	offlined = counter("offlined");
+	refused = counter("refused");
+	evicted = counter("evicted");
+	touched = counter("touched");
+	if (memory_nodes(nodes, 2) < 2)
+		skip("two nodes with memory are needed");
+	bytes = read_number(BLOCKS "/block_size_bytes", 16, 0);
+	if (!bytes)
+		skip("no %s: CONFIG_MEMORY_HOTREMOVE", BLOCKS);
+	block_frames = bytes / 4096;
+	catch_signals();
+	pool_read(&all);
+	pool_node_set(nodes[1], 2 * WIDE + 4);
+	mask = 1UL << nodes[1];
+	syscall(SYS_set_mempolicy, MPOL_BIND, &mask, 64UL);
+	for (i = 0; i < 2; i++) {
+		err = huge_open(&h[i], kinds[i], HUGE_2M, WIDE, NULL, OWNER);
+		if (err) {
+			pool_restore(&all);
+			skip("%d huge pages on node %d: %s", 2 * WIDE, nodes[1], strerror(err));
+		}
+		if (last_block(&h[i]) > block)
+			block = last_block(&h[i]);
+	}
+	/* Pages that leave the block may go anywhere. */
+	syscall(SYS_set_mempolicy, MPOL_DEFAULT, NULL, 0UL);
+	choose(&h[0], block);
+	choose(&h[1], block);
+	pthread_create(&thread, NULL, writer, NULL);
+	while (running() && !failed()) {
+		try_block(block);
+		pool_check("a block came and went");
+		/* Not all come back into the block, but most do while its node is preferred. */
+		for (i = 0; i < n_pages; i++) {
+			move_page(0, pages[i], nodes[0], MPOL_MF_MOVE, &status);
+			move_page(0, pages[i], nodes[1], MPOL_MF_MOVE, &status);
+		}
+	}
+	__atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
+	pthread_join(thread, NULL);
+	check_all("at the end");
+	huge_close(&h[0]);
+	huge_close(&h[1]);
+	pool_restore(&all);
+	pool_same(&all, "at the end");
+	return repro_end();
+}
