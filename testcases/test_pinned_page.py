@@ -12,7 +12,9 @@ PINNED_PAGE = TestCase(
     reproducer=Path(__file__).with_name("pinned_page.c"),
     scenarios=("S06", "S26"),
     seconds=4,
-    needs=Needs(nodes=2, cpus=2, free_2m=2, options=("CONFIG_MEMORY_FAILURE",)),
+    needs=Needs(
+        nodes=2, cpus=2, free_2m=2, options=("CONFIG_MEMORY_FAILURE", "CONFIG_BLK_DEV_RAM")
+    ),
     exercised=(
         AtLeast("refused", 4),
         AtLeast("offline_refused", 4),
