@@ -1,0 +1,178 @@
+"""One night against those before it: new, still there, gone, rate changed.  Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+
+from harness.campaign.count import Count, Seen, from_json
+from harness.campaign.logbook import Event
+from harness.campaign.stats import fisher
+
+GONE, CHANGED = 0.05, 0.01
+"""How unlikely chance has to be as an explanation: that a bug did not show, that a rate differs.
+Many rates are compared each night, so the second is the stricter one."""
+
+Place = tuple[str, str]
+"""Kernel and case."""
+
+
+class Change(Enum):
+    NEW = "new"
+    CHANGED = "rate changed"
+    STILL = "still there"
+    GONE = "gone"
+    QUIET = "not seen"
+
+
+@dataclass
+class Night:
+    """``counts`` by kernel and case; ``commits`` by kernel, where its source is git; ``faults``
+    tells which kernels could not be built.  ``over`` once all of it was run.
+    """
+
+    date: str
+    counts: dict[Place, list[Count]] = field(default_factory=lambda: defaultdict(list))
+    commits: dict[str, str] = field(default_factory=dict)
+    faults: dict[str, str] = field(default_factory=dict)
+    bisects: list[Event] = field(default_factory=list)
+    over: bool = False
+
+    def counted(self, place: Place) -> list[Count]:
+        return [count for count in self.counts.get(place, []) if count.seen is not Seen.VOID]
+
+    def fails(self, place: Place, race: str) -> int:
+        return sum(count.shows(race) for count in self.counted(place))
+
+
+@dataclass(frozen=True)
+class Line:
+    """One bug of one case on one kernel: failures and runs tonight, and on earlier nights.
+
+    ``chance`` is the probability that chance alone makes such a difference.
+    """
+
+    change: Change
+    place: Place
+    race: str
+    title: str
+    tonight: tuple[int, int]
+    before: tuple[int, int]
+    chance: float
+
+
+def nights_of(events: Iterable[Event]) -> list[Night]:
+    """In the order of their dates."""
+    found: dict[str, Night] = {}
+    for event in events:
+        night = found.setdefault(str(event["night"]), Night(str(event["night"])))
+        kind = event["event"]
+        if kind == "trial":
+            place = (str(event["kernel"]), str(event["case"]))
+            night.counts[place].append(from_json(event))
+        elif kind == "kernel":
+            night.commits[str(event["kernel"])] = str(event.get("commit", ""))
+            night.faults.pop(str(event["kernel"]), None)
+        elif kind == "fault":
+            night.faults[str(event["kernel"])] = str(event["why"])
+        elif kind == "bisect":
+            night.bisects.append(event)
+        elif kind == "over":
+            night.over = True
+    return [found[date] for date in sorted(found)]
+
+
+def compare(tonight: Night, before: Sequence[Night]) -> list[Line]:
+    """What tonight's counts say beside those of ``before``; the weightiest first.
+
+    A night that was missed or cut short counts with what it has.
+    """
+    lines = []
+    titles = _titles([*before, tonight])
+    for place, race in titles:
+        runs = len(tonight.counted(place))
+        if not runs:
+            continue
+        fails = tonight.fails(place, race)
+        past_runs = sum(len(night.counted(place)) for night in before)
+        past = sum(night.fails(place, race) for night in before)
+        chance = fisher(fails, runs, past, past_runs)
+        if fails and not past:
+            change = Change.NEW
+        elif not fails and past:
+            change = Change.GONE if chance < GONE else Change.QUIET
+        else:
+            change = Change.CHANGED if chance < CHANGED else Change.STILL
+        lines.append(
+            Line(
+                *(change, place, race, titles[place, race]),
+                *((fails, runs), (past, past_runs), chance),
+            )
+        )
+    order = list(Change)
+    return sorted(lines, key=lambda line: (order.index(line.change), line.place, line.race))
+
+
+def _titles(nights: Sequence[Night]) -> Mapping[tuple[Place, str], str]:
+    """Every bug that was seen where, with the title of its last sighting."""
+    found: dict[tuple[Place, str], str] = {}
+    for night in nights:
+        for place, counts in night.counts.items():
+            for count in counts:
+                # The first is the cause of most others.
+                for sighting in count.sightings[:1]:
+                    found[place, sighting.race] = sighting.title
+    return found
+
+
+def summary(tonight: Night, lines: Sequence[Line], before: int) -> Iterator[str]:
+    """For a mail: the subject first."""
+    counts = {change: sum(line.change is change for line in lines) for change in Change}
+    told = ", ".join(f"{n} {change.value}" for change, n in counts.items() if n)
+    runs = sum(len(tonight.counted(place)) for place in tonight.counts)
+    yield f"{tonight.date}: {told or 'nothing failed'}"
+    yield ""
+    yield f"{runs} runs count, compared with {before} earlier night{'s' if before != 1 else ''}"
+    for kernel, why in sorted(tonight.faults.items()):
+        yield f"NOT RUN {kernel}: {why}"
+    for change in Change:
+        mine = [line for line in lines if line.change is change]
+        if mine:
+            yield ""
+            yield change.value
+        for line in mine:
+            yield f"  {line.title}"
+            yield f"    {line.place[1]} on {line.place[0]}: {_share(line)}"
+            yield f"    {line.race}"
+    voids = [
+        (place, [count for count in counts if count.seen is Seen.VOID])
+        for place, counts in sorted(tonight.counts.items())
+    ]
+    if any(left for _, left in voids):
+        yield ""
+        yield "runs that say nothing"
+    for (kernel, case), left in voids:
+        if left:
+            yield f"  {len(left)} of {case} on {kernel}: {left[-1].why}"
+    for event in tonight.bisects:
+        yield ""
+        yield f"bisected: {event['title']}"
+        yield from (f"  {line}" for line in event["lines"])
+
+
+def _share(line: Line) -> str:
+    fails, runs = line.tonight
+    past, past_runs = line.before
+    if not past_runs:
+        return f"{fails} of {runs} runs tonight, no earlier ones"
+    by_chance = f", by chance {line.chance:.1%}" if line.change is not Change.NEW else ""
+    return f"{fails} of {runs} runs tonight, {past} of {past_runs} before{by_chance}"
+
+
+def worse(line: Line) -> bool:
+    """Whether a person should get up for it."""
+    if line.change is Change.CHANGED:
+        return line.tonight[0] * line.before[1] > line.before[0] * line.tonight[1]
+    return line.change is Change.NEW
