@@ -22,7 +22,7 @@ from harness.campaign.search import Policy
 from harness.campaign.series import Series
 from harness.campaign.told import counts, event_line, report
 from harness.commands.campaigns import bench_for, dry, one_case, plan_for, share
-from harness.commands.options import parallel, positive
+from harness.commands.options import cluster, parallel, positive
 from harness.commands.trials import EXIT_FAIL, EXIT_UNSHOWN
 from harness.errors import UsageError
 from harness.progress import Progress, default_progress
@@ -87,6 +87,7 @@ def _again(verb: argparse.ArgumentParser) -> None:
     """What another sitting may do in another way."""
     _limits(verb)
     parallel(verb)
+    cluster(verb)
 
 
 def _where(verb: argparse.ArgumentParser, *, option: bool = False) -> None:
@@ -310,7 +311,7 @@ def _go_on(
         under = Bisection(commits, log, begun.policy, tell, image_of)
         answer: Answer | None = None
         try:
-            with bench_for(begun.plan, folder, progress) as bench:
+            with bench_for(begun.plan, folder, progress, args.cluster) as bench:
                 answer = under.run(bench, Budget(args.runs, args.budget))
         finally:
             if answer is None:

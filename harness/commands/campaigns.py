@@ -13,13 +13,12 @@ from typing import Any
 from harness.campaign.bench import GuestBench, stacked
 from harness.campaign.count import Count, Seen
 from harness.campaign.dryrun import describe
-from harness.campaign.engine import Engine, local
 from harness.campaign.rate import Tally, Until, measure
 from harness.campaign.rate import report as rate_report
 from harness.campaign.series import Series
 from harness.campaign.verify import Comparison, Finding, Limits, Side, compare, headline
 from harness.campaign.verify import report as verify_report
-from harness.commands.options import common, parallel, positive
+from harness.commands.options import cluster, common, engine_for, parallel, positive
 from harness.commands.trials import EXIT_FAIL, EXIT_UNSHOWN, case_of, plan_of
 from harness.errors import CompileError, HarnessError, PatchError, UsageError
 from harness.progress import Progress, default_progress
@@ -83,6 +82,7 @@ def one_case(verb: argparse.ArgumentParser, *, positional: bool = True) -> None:
     verb.add_argument("--time", type=positive, help="seconds a run; default: the case's own")
     verb.add_argument("--results", type=Path, default=RESULTS, help="where run folders go")
     parallel(verb)
+    cluster(verb)
     verb.set_defaults(behind=[])
 
 
@@ -116,12 +116,10 @@ def dry(plan: Series, *more: str) -> int:
     return 0
 
 
-def bench_for(
-    plan: Series, folder: RunFolder, progress: Progress, engine: Engine | None = None
-) -> GuestBench:
-    """Used as a context manager; the reproducer is compiled at once."""
-    opened = engine or local(plan.guests, plan.machine_of(plan.cases[0]), progress)
-    return GuestBench(plan, opened, folder, progress)
+def bench_for(plan: Series, folder: RunFolder, progress: Progress, where: str = "") -> GuestBench:
+    """Used as a context manager; the reproducer is compiled at once.  ``where`` is a cluster."""
+    engine = engine_for(where, plan.guests, plan.machine_of(plan.cases[0]), progress)
+    return GuestBench(plan, engine, folder, progress)
 
 
 def run_rate(args: argparse.Namespace) -> int:
@@ -139,7 +137,7 @@ def run_rate(args: argparse.Namespace) -> int:
         seen.counts = tally.counts
 
     try:
-        with bench_for(plan, folder, progress) as bench:
+        with bench_for(plan, folder, progress, args.cluster) as bench:
             ready = bench.build(plan.kernels[0])
             measure(bench, ready, until, keep)
     finally:  # an interrupted one shows what it has
@@ -170,7 +168,7 @@ def run_verify(args: argparse.Namespace) -> int:
 
     over: Finding | None = None
     try:
-        with bench_for(plan, folder, progress) as bench:
+        with bench_for(plan, folder, progress, args.cluster) as bench:
             # The patched one first: a patch that does not apply or compile is known at once.
             with_patch = bench.build(patched)
             without = bench.build(base)
@@ -227,7 +225,7 @@ def _trial(args: argparse.Namespace) -> int:
         return dry(replace(plan, kernels=(spec,)))
     folder = RunFolder(["harness", *sys.argv[1:]], args.results)
     try:
-        opened = bench_for(plan, folder, progress)
+        opened = bench_for(plan, folder, progress, args.cluster)
     except CompileError as error:  # a mistake in the reproducer is no property of a commit
         raise UsageError(error.what) from None
     with opened as bench:

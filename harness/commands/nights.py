@@ -14,11 +14,10 @@ from typing import Any
 
 from harness.campaign.bench import Bench, GuestBench
 from harness.campaign.dryrun import describe
-from harness.campaign.engine import local
 from harness.campaign.night import summary, worse
 from harness.campaign.nightly import Nightly
 from harness.campaign.series import Series, series
-from harness.commands.options import parallel, positive
+from harness.commands.options import cluster, engine_for, parallel, positive
 from harness.commands.trials import EXIT_FAIL, EXIT_UNSHOWN
 from harness.errors import UsageError
 from harness.kernel.source import resolve
@@ -44,6 +43,7 @@ def add(verbs: Any) -> None:
     nightly.add_argument("-j", "--jobs", type=positive, default=os.cpu_count() or 1, help="of make")
     nightly.add_argument("--results", type=Path, default=RESULTS, help="where run folders go")
     parallel(nightly)
+    cluster(nightly)
     nightly.set_defaults(main=run)
 
 
@@ -60,7 +60,8 @@ class _Host:
         if case.name not in self._benches:
             plan = _only(self._plan, case)
             self._folder = self._folder or RunFolder(["harness", *sys.argv[1:]], self._args.results)
-            engine = local(plan.guests, plan.machine_of(case), self._progress)
+            machine, where = plan.machine_of(case), self._args.cluster
+            engine = engine_for(where, plan.guests, machine, self._progress)
             bench = GuestBench(plan, engine, self._folder, self._progress)
             self._benches[case.name] = self._stack.enter_context(bench)
         return self._benches[case.name]

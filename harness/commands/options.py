@@ -6,7 +6,9 @@ import argparse
 import os
 import re
 
-from harness.spec.machine import USUAL_MACHINE
+from harness.campaign.engine import Engine, local
+from harness.progress import Progress
+from harness.spec.machine import USUAL_MACHINE, MachineSpec
 
 DEFAULT_KERNEL = "v5.10-debug"
 
@@ -43,6 +45,24 @@ def parallel(verb: argparse.ArgumentParser) -> None:
         help="guests at a time; default: as many as have CPUs of their own",
     )
     verb.add_argument("--dry-run", action="store_true", help="print what would be run")
+
+
+def cluster(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--cluster",
+        default="",
+        metavar="WHERE",
+        help="trials on Dask workers: local:N, or a scheduler's tcp://HOST:PORT",
+    )
+
+
+def engine_for(where: str, guests: int | None, machine: MachineSpec, progress: Progress) -> Engine:
+    """This host's engine, or the cluster's where one is named."""
+    if where:
+        from harness.campaign.cluster import ClusterEngine
+
+        return ClusterEngine(where, progress)
+    return local(guests, machine, progress)
 
 
 _NO_NUMBER = 0

@@ -100,7 +100,7 @@ def perform(
         command = guest.command
     finally:
         guest.end()
-    evidence = _with_places(evidence, trial.kernel)
+    evidence = with_places(evidence, trial.kernel)
     verdict = judge(trial.case, evidence)
     return TrialResult(trial, verdict, evidence, folder, started, boot_seconds, command)
 
@@ -130,7 +130,7 @@ def _settings(trial: Trial) -> Settings:
     return Settings(trial.seconds, options)
 
 
-def _with_places(evidence: Evidence, kernel: BuiltKernel) -> Evidence:
+def with_places(evidence: Evidence, kernel: BuiltKernel) -> Evidence:
     """Addresses of every splat, and of where each CPU was at the end, to file:line."""
     if kernel.vmlinux is None:
         return evidence

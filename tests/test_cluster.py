@@ -1,0 +1,78 @@
+"""Trials on a real scheduler with real worker processes, one of which is killed on the way."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.campaign.cluster import ClusterEngine
+from harness.commands.options import engine_for
+from harness.errors import EnvironmentFault, UsageError
+from harness.guest.seam import wait_for
+from harness.kernel.built import BuiltKernel
+from harness.progress import Progress
+from harness.spec.cases import select
+from harness.spec.machine import load_machine
+from harness.trial.trial import Trial
+from harness.trial.verdict import Outcome
+from tests import fake_worker
+
+distributed = pytest.importorskip("distributed")
+
+CASE = select(["anon_fork_migrate"])[0]
+
+
+@pytest.fixture
+def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Trial:
+    monkeypatch.setenv("HUGETLB_HARNESS_CACHE", str(tmp_path / "cache"))
+    for name, text in (("bzImage", "an image"), ("config", "CONFIG_KASAN=y\n"), ("repro", "elf")):
+        (tmp_path / name).write_text(text)
+    kernel = BuiltKernel("k", "0", "5.10", tmp_path / "bzImage", tmp_path / "config")
+    return Trial(CASE, tmp_path / "repro", 1, kernel, load_machine("two-nodes"))
+
+
+def test_worker_that_is_killed_loses_no_trial(job: Trial, tmp_path: Path) -> None:
+    """Also that contents travel, and that what a trial leaves comes home."""
+    begun = tmp_path / "begun"
+    trial = replace(job, append=(str(begun),))
+    with ClusterEngine("local:2", Progress(), fake_worker.first_hangs) as engine:
+        assert engine.width == 2
+        folders = [tmp_path / "run" / f"{number:03}-x" for number in range(1, 6)]
+        futures = [engine.submit(trial, folder) for folder in folders]
+        assert wait_for(lambda: begun.exists() and begun.read_text() != "", timeout=120)
+        victim = int(begun.read_text())
+        os.kill(victim, signal.SIGKILL)
+        results = [future.result(180) for future in futures]
+    assert [result.verdict.outcome for result in results] == [Outcome.PASS] * 5
+    for result, folder in zip(results, folders, strict=True):
+        assert result.folder == folder
+        assert result.trial == trial
+        assert result.evidence.out == b"y"
+        assert (folder / "console.log").read_bytes() == b"an image"
+        assert (folder / "reproducer.out").read_bytes() == b"elf"
+        assert int((folder / "pid").read_text()) != os.getpid()
+    assert int((folders[0] / "pid").read_text()) != victim
+
+
+def test_scheduler_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.campaign.cluster._CONNECT", "1s")
+    with pytest.raises(EnvironmentFault, match="no scheduler answers"):
+        ClusterEngine("tcp://127.0.0.1:1", Progress())
+
+
+def test_workers_that_take_no_guests() -> None:
+    cluster = distributed.LocalCluster(
+        n_workers=0, processes=True, host="127.0.0.1", dashboard_address=None
+    )
+    with cluster, pytest.raises(EnvironmentFault, match="none of its 0 workers takes guests"):
+        ClusterEngine(cluster.scheduler_address, Progress())
+
+
+@pytest.mark.parametrize("where", ["local:0", "local:many", "here", "http://x:1"])
+def test_place_that_is_none(where: str) -> None:
+    with pytest.raises(UsageError, match="expected local:N"):
+        engine_for(where, None, load_machine("two-nodes"), Progress())
