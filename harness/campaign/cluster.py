@@ -274,7 +274,8 @@ def _home(
     kernel = trial.kernel
     assert isinstance(kernel, BuiltKernel)
     result = replace(result, trial=trial, folder=folder)
-    if kernel.vmlinux is None or not (result.evidence.splats or result.evidence.boot_splats):
+    seen = result.evidence
+    if kernel.vmlinux is None or not (seen.splats or seen.boot_splats or seen.postmortem):
         return result
     evidence = with_places(result.evidence, kernel)
     failed = result.verdict.outcome is Outcome.FAIL

@@ -1,0 +1,197 @@
+"""The verbs of campaigns, from the command line to the record, on a bench without guests."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Self
+
+import pytest
+
+from harness.campaign.count import Count
+from harness.cli import main
+from harness.errors import EnvironmentFault
+from tests.fake_bench import VOID, FakeBench, fail, passed
+from tests.fake_kernel import commit_all, diff_of, make_tree
+from tests.test_campaign_commits import mailbox
+
+
+class OpenBench(FakeBench):
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        pass
+
+
+def since(culprit: int, rate: float, seed: int = 1) -> Callable[[str], Count]:
+    """By the number behind a kernel's name: none is the base, and -patched has the fix."""
+    dice = random.Random(seed)
+
+    def outcome(name: str) -> Count:
+        number = int((re.search(r"-(\d+)$", name) or ["", "0"])[1])
+        bad = number >= culprit and not name.endswith("-patched")
+        return fail() if bad and dice.random() < rate else passed()
+
+    return outcome
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A kernel, k.yaml, a series of six patches on it, and a folder for results."""
+    monkeypatch.setenv("HUGETLB_HARNESS_CACHE", str(tmp_path / "cache"))
+    tree = make_tree(tmp_path / "linux")
+    (tmp_path / "k.yaml").write_text(f"source: {{tree: {tree}}}\nconfig: [guest]\n")
+    mailbox(tmp_path / "series.mbox", *(diff_of("a", n + 1, was=n) for n in range(1, 7)))
+    return tmp_path
+
+
+def using(monkeypatch: pytest.MonkeyPatch, outcome: Callable[[str], Count]) -> OpenBench:
+    bench = OpenBench(outcome)
+    for module in ("bisects", "campaigns"):
+        monkeypatch.setattr(f"harness.commands.{module}.bench_for", lambda *args: bench)
+    return bench
+
+
+def bisect(place: Path, *words: str) -> int:
+    if words[0] == "start":
+        words = (*words, "anon_fork_migrate", "-k", str(place / "k.yaml"))
+    return main(["bisect", *words, "--results", str(place / "results")])
+
+
+def test_bisection_from_start_to_answer(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    using(monkeypatch, since(4, 0.6))
+    series = ("--series", str(place / "series.mbox"))
+    assert bisect(place, "start", *series, "--runs", "3") == 125
+    assert "Not decided: 3 runs were made" in capsys.readouterr().out
+    assert bisect(place, "good", "3") == 0
+    (place / "series.mbox").unlink()  # the record has it
+    assert bisect(place, "resume") == 0
+    out = capsys.readouterr().out
+    assert "4/6 is the first bad commit" in out
+    assert "change 4" in out
+    assert bisect(place, "log") == 0
+    log = capsys.readouterr().out
+    assert "harness bisect good 3" in log
+    assert "4/6: FAIL" in log
+    (folder,) = {path.parent for path in (place / "results").glob("*/bisect.jsonl")}
+    assert "4/6 is the first bad commit" in (folder / "bisect.txt").read_text()
+    assert (folder / "commits" / "k-0004.yaml").is_file()
+
+
+def test_replay_takes_over_the_counts(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    using(monkeypatch, since(2, 0.7))
+    series = ("--series", str(place / "series.mbox"))
+    assert bisect(place, "start", *series) == 0
+    (first,) = (place / "results").glob("*/bisect.jsonl")
+    kept = place / "kept.jsonl"
+    kept.write_bytes(first.read_bytes())
+    first.rename(first.with_name("was.jsonl"))
+    assert bisect(place, "start", *series, "--runs", "1") == 125
+    (second,) = (place / "results").glob("*/bisect.jsonl")
+    assert bisect(place, "replay", str(kept)) == 2  # it has a run of its own
+    lines = second.read_text().splitlines(keepends=True)
+    second.write_text("".join(line for line in lines if json.loads(line)["event"] == "start"))
+    quiet = using(monkeypatch, since(2, 0.7))
+    capsys.readouterr()
+    assert bisect(place, "replay", str(kept), "--in", str(second.parent)) == 0
+    assert "2/6 is the first bad commit" in capsys.readouterr().out
+    assert quiet.started == []
+
+
+def test_interruption_says_how_to_go_on(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    turns = iter([passed(), fail()])
+
+    def outcome(name: str) -> Count:
+        if (count := next(turns, None)) is None:
+            raise EnvironmentFault("no space left")
+        return count
+
+    using(monkeypatch, outcome)
+    assert bisect(place, "start", "--series", str(place / "series.mbox")) == 3
+    out = capsys.readouterr().out
+    assert "1 of 2 failed" in out
+    assert "harness bisect resume" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--series", "nowhere.mbox"), "no such mailbox"),
+        (("--range", "A..B", "--tree", "linux"), "no commit 'A'"),
+        (("--range", "v1", "--tree", "linux"), "expected A..B"),
+        (("--range", "A..B", "--tree", "cache"), "not a git tree"),
+    ],
+)
+def test_bad_start_is_a_word_and_leaves_nothing(
+    place: Path,
+    words: tuple[str, ...],
+    told: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(place)
+    commit_all(place / "linux")
+    (place / "cache").mkdir()
+    assert bisect(place, "start", *words) == 2
+    assert told in capsys.readouterr().err
+    assert not list((place / "results").iterdir())
+
+
+def test_no_bisection_to_go_on_with(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert bisect(place, "resume") == 2
+    assert "no bisection in it" in capsys.readouterr().err
+
+
+def test_base_that_changed_is_not_gone_on_with(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    using(monkeypatch, since(4, 0.6))
+    assert bisect(place, "start", "--series", str(place / "series.mbox"), "--runs", "2") == 125
+    (place / "linux" / "mm" / "b.c").write_text("int b;\n")
+    assert bisect(place, "resume") == 2
+    assert "has changed" in capsys.readouterr().err
+
+
+def test_verify_says_it_and_keeps_it(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    using(monkeypatch, since(0, 0.9))
+    patch = place / "fix.patch"
+    patch.write_text(diff_of("b", 2))
+    argv = ["verify", "--patch", str(patch), "-k", str(place / "k.yaml")]
+    argv += ["--case", "anon_fork_migrate", "--results", str(place / "results")]
+    assert main(argv) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("fixed, with 99.9")
+    (kept,) = (place / "results").glob("*/verify.json")
+    assert json.loads(kept.read_text())["finding"] == "fixed"
+    assert (kept.parent / "01-fix.patch").read_text() == patch.read_text()
+    assert main(["verify", "--patch", "gone", *argv[3:]]) == 2
+
+
+def test_rate_and_trial_end_with_what_they_saw(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["anon_fork_migrate", "-k", str(place / "k.yaml"), "--results", str(place / "results")]
+    for outcome, rate, trial in ((passed(), 0, 0), (fail(), 1, 1), (VOID, 125, 125)):
+        using(monkeypatch, lambda name, outcome=outcome: outcome)  # type: ignore[misc]
+        assert main(["rate", *argv, "--runs", "5"]) == rate
+        assert main(["trial", *argv, "--runs", "3"]) == trial
+    assert "5 of 5 runs failed: 100.0%" in capsys.readouterr().out
+
+
+def test_trial_stops_a_bisection_for_what_is_no_verdict(place: Path) -> None:
+    argv = ["anon_fork_migrate", "--results", str(place / "results")]
+    assert main(["trial", *argv, "-k", "nowhere"]) == 130
+    assert main(["trial", "nothing", "-k", str(place / "k.yaml")]) == 130
+    assert main(["trial", *argv, "-k", str(place / "k.yaml"), "--tree", str(place / "no")]) >= 128
