@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from harness.campaign.bisect import Bisection, Budget, Ending, forecast
 from harness.campaign.count import Count, Seen
 from harness.campaign.logbook import Logbook
+from harness.campaign.told import report
 from harness.errors import CompileError, EnvironmentFault, UsageError
 from tests.fake_bench import OTHER, RACE, VOID, FakeBench, commits_of, fail, passed, racing
 
@@ -153,6 +155,16 @@ def test_commits_that_come_to_one_kernel_are_one(tmp_path: Path) -> None:
     answer = bisection(tmp_path).run(bench, Budget())
     assert (answer.first, answer.last) == (1, 1)
     assert len(bench.built) <= 6
+
+
+def test_runs_of_the_same_kernel_are_told_as_such(tmp_path: Path) -> None:
+    """The first patch changes nothing: what was run of it was run of the good end."""
+    images = {"0": "same", "1": "same"}
+    under = bisection(tmp_path, n=8)
+    answer = under.run(FakeBench(racing(0, 0.9), images=images), Budget())
+    assert answer.ending is Ending.IN_GOOD
+    text = "\n".join(report(answer, under.book, under.commits))
+    assert re.search(r"[1-9] of [1-9] runs of it failed", text)
 
 
 def test_word_of_a_person_weighs_and_can_be_wrong(tmp_path: Path) -> None:

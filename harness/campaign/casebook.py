@@ -114,6 +114,12 @@ class Casebook:
             len(reasons) for reasons in self.voids.values()
         )
 
+    def alike(self, commit: int) -> Tally:
+        """The runs of ``commit`` and of the commits that came to the same kernel."""
+        image = self.builds[commit].image if commit in self.builds else None
+        same = [n for n, built in self.builds.items() if image and built.image == image]
+        return sum((self.counts.get(n, Tally()) for n in {commit, *same}), Tally())
+
     def vain(self, commit: int) -> str:
         """Why nothing more is to be had of ``commit``; empty while it is worth running.
 

@@ -65,13 +65,13 @@ def _headline(answer: Answer, book: Casebook, commits: Commits) -> Iterator[str]
             yield "The first bad commit is one of these, which no run tells apart:"
             for commit in commits.all[answer.first : answer.last + 1]:
                 yield f"  {commit.name} {commit.title}"
-        before, after = book.counts.get(answer.first - 1, Tally()), book.counts.get(answer.last)
-        yield f"  with {answer.probability:.1%} confidence: {_of(after or Tally())} failed with it,"
+        before, after = book.alike(answer.first - 1), book.alike(answer.last)
+        yield f"  with {answer.probability:.1%} confidence: {_of(after)} failed with it,"
         yield f"  {_of(before)} without"
         if wrong := _against(answer, book, commits):
             yield f"  against what was said: {wrong}"
     elif answer.ending is Ending.IN_GOOD:
-        good = book.counts.get(0, Tally())
+        good = book.alike(0)
         yield f"No commit of the range did it: the good end, {commits.all[0].name}, has it already"
         yield f"  with {answer.probability:.1%} confidence: {_of(good)} of it failed"
         yield "  look further back, from an older good"
