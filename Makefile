@@ -5,7 +5,7 @@ VENV := .venv
 STAMP := $(VENV)/.set-up
 PYTHON ?= python3
 
-.PHONY: run test check setup packages clean
+.PHONY: run test survival check setup packages clean
 
 run: setup
 	$(VENV)/bin/harness run anon_fork_migrate --as-declared \
@@ -13,6 +13,9 @@ run: setup
 
 test: setup check
 	$(VENV)/bin/pytest
+
+survival: setup
+	HUGETLB_HARNESS_SURVIVAL=1 $(VENV)/bin/pytest -v tests/test_survival.py
 
 check: setup
 	$(VENV)/bin/ruff check .
