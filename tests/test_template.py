@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.cli import main
 from harness.errors import EnvironmentFault
 from harness.guest import boot as boot_module
 from harness.guest import template
@@ -95,6 +96,19 @@ def test_limit_of_nothing_switches_templates_off(
     monkeypatch.setenv(template.VARIABLE, "many")
     with pytest.raises(EnvironmentFault, match="expected a number of MiB, got 'many'"):
         template.limit()
+
+
+def test_prune_shows_and_removes(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number, key in enumerate("abc"):
+        kept(cache, key * 24, 1 << 20, used=1e9 + number)
+    assert main(["prune", "--limit", "2", "--dry-run"]) == 0
+    assert len(template.templates()) == 3
+    assert main(["prune", "--limit", "2"]) == 0
+    assert [found.key[0] for found in template.templates()] in (["c"], ["c", "b"])
+    assert "removed" in capsys.readouterr().out
+    assert main(["prune", "--all"]) == 0
+    assert template.templates() == []
+    assert capsys.readouterr().out.endswith("0 MiB of templates are kept, 0 are allowed\n")
 
 
 class Telling(Progress):
