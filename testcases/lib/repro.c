@@ -3,6 +3,7 @@
 #include "repro.h"
 #include "left.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -270,6 +271,104 @@ static int reap(void)
 	return left;
 }
 
+/*
+ * A task of our own (children, threads, and their children: the process group) that is in
+ * uninterruptible sleep, and has not run between STUCK_LOOKS looks, a second apart.
+ * Whoever waits for a lock or a page here waits for milliseconds.
+ */
+#define STUCK_LOOKS 10
+#define MAX_SLEEPERS 256
+
+static struct sleeper {
+	pid_t tid;
+	unsigned long switches;
+	int looks;
+} sleepers[MAX_SLEEPERS];
+static int n_sleepers;
+
+/* The state, and how often the task has left the CPU. */
+static char state_of(const char *task, unsigned long *switches)
+{
+	char path[340], line[128], state = 0;
+	unsigned long n;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/status", task);
+	f = fopen(path, "r");
+	*switches = 0;
+	if (!f)
+		return 0;
+	while (fgets(line, sizeof(line), f)) {
+		if (!strncmp(line, "State:", 6))
+			sscanf(line, "State: %c", &state);
+		else if (sscanf(line, "voluntary_ctxt_switches: %lu", &n) == 1 ||
+			 sscanf(line, "nonvoluntary_ctxt_switches: %lu", &n) == 1)
+			*switches += n;
+	}
+	fclose(f);
+	return state;
+}
+
+/* Looks at one task, keeps it in mind in now[]; true when it is stuck. */
+static int look(const char *task, pid_t tid, struct sleeper *now, int *n)
+{
+	unsigned long switches;
+	char where[64] = "?", path[340];
+	int i, looks = 1;
+	FILE *f;
+
+	if (state_of(task, &switches) != 'D' || *n == MAX_SLEEPERS)
+		return 0;
+	for (i = 0; i < n_sleepers; i++)
+		if (sleepers[i].tid == tid && sleepers[i].switches == switches)
+			looks = sleepers[i].looks + 1;
+	now[(*n)++] = (struct sleeper){ tid, switches, looks };
+	if (looks < STUCK_LOOKS)
+		return 0;
+	snprintf(path, sizeof(path), "%s/wchan", task);
+	f = fopen(path, "r");
+	if (f) {
+		if (fscanf(f, "%63s", where) != 1)
+			strcpy(where, "?");
+		fclose(f);
+	}
+	fail("hang", "task %d sleeps uninterruptibly in %s and has not run for %d s", tid, where,
+	     STUCK_LOOKS);
+	return 1;
+}
+
+static int any_stuck(void)
+{
+	struct sleeper now[MAX_SLEEPERS];
+	struct dirent *process, *thread;
+	char path[280], task[320];
+	int n = 0, stuck = 0;
+	DIR *all = opendir("/proc"), *tasks;
+
+	while (all && (process = readdir(all))) {
+		pid_t pid = atoi(process->d_name);
+
+		if (pid <= 0 || getpgid(pid) != getpgrp())
+			continue;
+		snprintf(path, sizeof(path), "/proc/%d/task", pid);
+		tasks = opendir(path);
+		while (tasks && (thread = readdir(tasks))) {
+			pid_t tid = atoi(thread->d_name);
+
+			snprintf(task, sizeof(task), "%s/%d", path, tid);
+			if (tid > 0)
+				stuck += look(task, tid, now, &n);
+		}
+		if (tasks)
+			closedir(tasks);
+	}
+	if (all)
+		closedir(all);
+	memcpy(sleepers, now, sizeof(now[0]) * n);
+	n_sleepers = n;
+	return stuck;
+}
+
 static void nap(double seconds)
 {
 	struct timespec ts = { (time_t)seconds, (long)((seconds - (time_t)seconds) * 1e9) };
@@ -279,8 +378,8 @@ static void nap(double seconds)
 
 void repro_wait(void)
 {
-	double next = now(), step = 0.1, deadline;
-	int i;
+	double next = now(), look_at = now() + 1, step = 0.1, deadline;
+	int i, grace = GRACE_SECONDS;
 
 	while (running()) {
 		nap(0.05);
@@ -293,16 +392,23 @@ void repro_wait(void)
 			/* The first splat may come at once. */
 			step = step < 0.5 ? 2 * step : 1;
 		}
+		if (now() >= look_at) {
+			look_at = now() + 1;
+			if (any_stuck()) {
+				grace = 1;	/* the others wait for that one */
+				break;
+			}
+		}
 	}
 	__atomic_store_n(&shared->stop, 1, __ATOMIC_RELAXED);
-	deadline = now() + GRACE_SECONDS;
+	deadline = now() + grace;
 	while (reap() && now() < deadline)
 		nap(0.02);
 	for (i = 0; i < n_children; i++) {
 		if (!children[i].pid)
 			continue;
 		fail("hang", "child %s (pid %d) did not end within %d s", children[i].name,
-		     children[i].pid, GRACE_SECONDS);
+		     children[i].pid, grace);
 		kill(children[i].pid, SIGKILL);
 	}
 }

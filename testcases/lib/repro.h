@@ -56,6 +56,7 @@ void child(const char *name, void (*fn)(void *), void *arg);
  * machine as gauges, often at first and then every second, until the time is
  * over or a child is gone that should not be; then waits for the children.  One
  * that is still there 20 s later hangs: that is a failure, and SIGKILL is tried.
+ * So is a task of ours that sleeps uninterruptibly for 10 s and more; that ends the run.
  */
 void repro_wait(void);
 
