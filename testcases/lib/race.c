@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#define _GNU_SOURCE
+#include "race.h"
+#include "pool.h"
+#include "repro.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/mempolicy.h>
+#include <sched.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#ifndef MFD_HUGETLB
+#define MFD_HUGETLB 4U
+#endif
+#define MFD_2MB (21U << 26)
+
+#define KPF_HWPOISON 19
+
+static struct counter *moved, *not_moved, *gone;
+static int nodes[2];
+
+volatile unsigned long *shared_words(size_t n)
+{
+	void *p = mmap(NULL, n * sizeof(unsigned long), PROT_READ | PROT_WRITE,
+		       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	if (p == MAP_FAILED) {
+		perror("mmap of shared words");
+		exit(2);
+	}
+	return p;
+}
+
+struct target *target_new(void)
+{
+	return (struct target *)shared_words(sizeof(struct target) / sizeof(unsigned long) + 1);
+}
+
+void target_set(struct target *t, pid_t pid, char *addr, int pages)
+{
+	__atomic_store_n(&t->pid, 0, __ATOMIC_RELEASE);
+	t->addr = addr;
+	t->pages = pages;
+	__atomic_store_n(&t->pid, pid, __ATOMIC_RELEASE);
+}
+
+void movers_prepare(void)
+{
+	moved = counter("moved");
+	not_moved = counter("not_moved");
+	gone = counter("gone");
+	if (memory_nodes(nodes, 2) < 2)
+		skip("two nodes with memory are needed");
+}
+
+static int legal(int error)
+{
+	return error == EBUSY || error == EAGAIN || error == ENOENT || error == ENOMEM;
+}
+
+void move_target(const struct target *t, int turn)
+{
+	int at[64] = { 0 }, i, n, err, status, node;
+	pid_t pid;
+	char *addr;
+
+	while (running()) {
+		pid = __atomic_load_n(&t->pid, __ATOMIC_ACQUIRE);
+		if (!pid) {
+			sched_yield();
+			continue;
+		}
+		addr = t->addr;
+		n = t->pages < 64 ? t->pages : 64;
+		node = nodes[turn++ % 2];
+		for (i = 0; i < n && running(); i++) {
+			err = move_one(pid, addr + i * HUGE_2M, node, MPOL_MF_MOVE_ALL, &status);
+			if (err == EPERM || status == -EACCES)
+				skip("MPOL_MF_MOVE_ALL wants CAP_SYS_NICE");
+			if (!err && status == node) {
+				/* A page that was there already has the same status. */
+				if (at[i] != node + 1)
+					count_add(moved, 1);
+				at[i] = node + 1;
+				continue;
+			}
+			at[i] = 0;
+			/* EINVAL: the task is there, and its mm is gone. */
+			if (err == ESRCH || err == EINVAL || (!err && status == -EFAULT))
+				count_add(gone, 1);
+			/* Not written (-EINVAL): the page could be isolated, and not moved. */
+			else if (legal(err) || (!err && (legal(-status) || status == -EINVAL)))
+				count_add(not_moved, 1);
+			else
+				fail("errno", "move_pages to node %d: errno %d, status %d", node,
+				     err, status);
+		}
+	}
+}
+
+int huge_memfd(size_t bytes)
+{
+	int fd = memfd_create("huge", MFD_CLOEXEC | MFD_HUGETLB | MFD_2MB);
+
+	if (fd < 0 || ftruncate(fd, bytes))
+		skip("a memfd of huge pages: %s", strerror(errno));
+	return fd;
+}
+
+char *map_pud(int fd, int prot)
+{
+	char *room = mmap(NULL, 2 * PUD_BYTES, PROT_NONE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	char *at = (char *)(((uintptr_t)room + PUD_BYTES - 1) & ~(PUD_BYTES - 1));
+
+	if (room == MAP_FAILED)
+		skip("2 GiB of addresses: %s", strerror(errno));
+	if (at > room)
+		munmap(room, at - room);
+	munmap(at + PUD_BYTES, room + PUD_BYTES - at);
+	if (mmap(at, PUD_BYTES, prot, MAP_SHARED | MAP_NORESERVE | MAP_FIXED, fd, 0) == MAP_FAILED)
+		skip("mmap of 1 GiB of huge pages, shared: %s", strerror(errno));
+	return at;
+}
+
+int is_mapped(const void *p)
+{
+	uint64_t entry = 0;
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return 0;
+	if (pread(fd, &entry, sizeof(entry), (uintptr_t)p / 4096 * 8) != sizeof(entry))
+		entry = 0;
+	close(fd);
+	return entry >> 63;
+}
+
+void pin_cpu(int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu % sysconf(_SC_NPROCESSORS_ONLN), &set);
+	sched_setaffinity(0, sizeof(set), &set);
+}
+
+void idle_priority(void)
+{
+	struct sched_param param = { 0 };
+
+	sched_setscheduler(0, SCHED_IDLE, &param);
+}
+
+void usual_priority(void)
+{
+	struct sched_param param = { 0 };
+
+	sched_setscheduler(0, SCHED_OTHER, &param);
+}
+
+void flush_tlb(void)
+{
+	/* More than tlb_single_page_flush_ceiling pages: the kernel drops all. */
+	static const size_t bytes = 64 * 4096;
+	static __thread char *scratch;
+	size_t i;
+
+	if (!scratch)
+		scratch = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+			       -1, 0);
+	for (i = 0; i < bytes; i += 4096)
+		scratch[i] = 1;
+	mprotect(scratch, bytes, PROT_READ);
+	mprotect(scratch, bytes, PROT_READ | PROT_WRITE);
+}
+
+void pools_restore(const struct pool *before)
+{
+	struct pool now;
+	int i, tries;
+
+	for (tries = 0; tries < 40; tries++) {
+		int same = 1;
+
+		pool_read(&now);
+		for (i = 0; i < now.n_nodes; i++) {
+			if (now.node_nr[i] == before->node_nr[i])
+				continue;
+			same = 0;
+			pool_node_set(before->node[i], before->node_nr[i]);
+		}
+		if (same)
+			return;
+		usleep(50000);
+	}
+}
+
+int unpoison_all(void)
+{
+	static uint64_t flags[4096];
+	int in = open("/proc/kpageflags", O_RDONLY | O_CLOEXEC), out, done = 0, len;
+	unsigned long pfn = 0;
+	char text[32];
+	ssize_t got, i;
+
+	out = open("/sys/kernel/debug/hwpoison/unpoison-pfn", O_WRONLY | O_CLOEXEC);
+	while (in >= 0 && out >= 0 && (got = read(in, flags, sizeof(flags))) > 0) {
+		for (i = 0; i < got / 8; i++, pfn++) {
+			if (!(flags[i] >> KPF_HWPOISON & 1))
+				continue;
+			len = snprintf(text, sizeof(text), "%lu", pfn);
+			done += write(out, text, len) == len;
+		}
+	}
+	close(in);
+	close(out);
+	return done;
+}

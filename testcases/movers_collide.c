@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Movers of one range that pull into opposite directions.  Each finds the migration
+ * entries of the other and must wait, isolates a page once, and gives back a page
+ * that it could not move.  Anonymous and shared pages; the owner writes and reads
+ * them all the while, so that a lost update is seen.
+ *
+ *	CPU0 (mover)				CPU1 (mover)
+ *
+ *	move_pages(owner, page, node 1)		move_pages(owner, page, node 0)
+ *	  isolate_hugetlb()			  follow_page()
+ *	  try_to_unmap()			    follow_huge_pmd_pte()
+ *	    sets a migration entry		      finds the entry: waits
+ *	  copies the page			      (not: takes it for a page)
+ *	  remove_migration_ptes()		  isolate_hugetlb(): EBUSY, or moves back
+ */
+#include "race.h"
+#include "repro.h"
+
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define PAGES 4		/* of each kind */
+#define MOVERS 3
+
+static struct counter *checked;
+static struct target *target;
+
+static void mover(void *arg)
+{
+	move_target(target, (long)arg);
+}
+
+static void owner(void *arg)
+{
+	unsigned int seq = 0, i;
+	char *room, *page;
+	int fd = huge_memfd(PAGES * HUGE_2M);
+
+	(void)arg;
+	/* One range: anonymous pages, and behind them shared ones. */
+	room = map_huge(2 * PAGES);
+	if (mmap(room + PAGES * HUGE_2M, PAGES * HUGE_2M, PROT_READ | PROT_WRITE,
+		 MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED)
+		skip("a shared mapping of %d huge pages", PAGES);
+	for (i = 0; i < 2 * PAGES; i++)
+		pattern_write(room + i * HUGE_2M, HUGE_2M, i, seq);
+	target_set(target, getpid(), room, 2 * PAGES);
+	for (; running(); seq++) {
+		i = seq % (2 * PAGES);
+		page = room + i * HUGE_2M;
+		if (pattern_check(page, HUGE_2M, i, seq / (2 * PAGES)))
+			return;
+		pattern_write(page, HUGE_2M, i, seq / (2 * PAGES) + 1);
+		count_add(checked, 1);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	long i;
+
+	repro_start(argc, argv);
+	movers_prepare();
+	checked = counter("checked");
+	target = target_new();
+	child("owner", owner, NULL);
+	for (i = 0; i < MOVERS; i++)
+		child("mover", mover, (void *)i);
+	repro_wait();
+	return repro_end();
+}

@@ -1,0 +1,28 @@
+"""Movers of one range, in opposite directions, while its owner reads and writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from harness.spec.case import AtLeast, Detector, Needs, Source, TestCase
+
+MOVERS_COLLIDE = TestCase(
+    name="movers_collide",
+    reproducer=Path(__file__).with_name("movers_collide.c"),
+    scenarios=("S03",),
+    seconds=6,
+    needs=Needs(nodes=2, cpus=2, free_2m=12),
+    exercised=(
+        AtLeast("moved", 40),
+        AtLeast("checked", 50),
+        AtLeast("pgmigrate_success", 5, Source.VMSTAT),
+    ),
+    detectors=(Detector.KASAN, Detector.LOCKDEP),
+    catches=("follow-pmd-nonpresent", "migrate-imap-selfdeadlock"),
+    quick=5,
+)
+
+
+def test_movers_collide(trial: Callable[[TestCase], None]) -> None:
+    trial(MOVERS_COLLIDE)
