@@ -19,6 +19,7 @@
  * essential: a page that is mapped twice is refused with -EACCES without it, and
  * the walk would never be entered.
  */
+#include "race.h"
 #include "repro.h"
 
 #include <errno.h>
@@ -43,6 +44,9 @@ static void mover(void *arg)
 	(void)arg;
 	munmap(page, HUGE_2M);
 	for (turn = 1; running(); turn++) {
+		/* By turns: fast; and giving way at each VMA of the walk, while they go on. */
+		if (turn % 32 == 0)
+			turn % 64 ? idle_priority() : usual_priority();
 		err = move_one(owner, page, nodes[turn % 2], MPOL_MF_MOVE_ALL, &status);
 		if (err == EPERM || status == -EACCES)
 			skip("MPOL_MF_MOVE_ALL wants CAP_SYS_NICE");

@@ -21,7 +21,8 @@ ANON_FORK_MIGRATE = TestCase(
     ),
     # Without KASAN the walk over freed memory goes on, nearly always, as if nothing had been.
     detectors=(Detector.KASAN, Detector.LOCKDEP),
-    catches=("anon-rmap-locked",),
+    catches=("anon-rmap-locked", "anon-rmap-locked-historical", "remove-ptes-rmap-unlocked"),
+    quick=8,
 )
 
 

@@ -1,0 +1,30 @@
+"""A hard memory error hits an anonymous huge page while its users fork and exit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from harness.spec.case import AtLeast, Detector, Needs, TestCase
+
+HWPOISON_FORK = TestCase(
+    name="hwpoison_fork",
+    reproducer=Path(__file__).with_name("hwpoison_fork.c"),
+    scenarios=("S09", "S26"),
+    seconds=12,
+    needs=Needs(
+        nodes=2, cpus=2, free_2m=8, options=("CONFIG_MEMORY_FAILURE", "CONFIG_HWPOISON_INJECT")
+    ),
+    exercised=(
+        AtLeast("poisoned", 6),
+        AtLeast("forked", 15),
+        AtLeast("answered", 4),
+    ),
+    detectors=(Detector.KASAN, Detector.LOCKDEP),
+    catches=("hwpoison-anon-rmap-locked",),
+    quick=10,
+)
+
+
+def test_hwpoison_fork(trial: Callable[[TestCase], None]) -> None:
+    trial(HWPOISON_FORK)
