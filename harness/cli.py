@@ -26,6 +26,7 @@ from harness.commands import (
     nights,
     prune,
     report,
+    score,
     splats,
     trials,
 )
@@ -40,6 +41,7 @@ VERBS = (
     campaigns,
     bisects,
     nights,
+    score,
     history,
     report,
     export,

@@ -1,0 +1,70 @@
+"""Which cases a patch is likely to be caught by: the words that its diff shares with them.
+
+Only the diff counts, its hunk headers included, not the text at its head, nor its file's name: a
+patch from anywhere is looked at as our own are.  Nothing is left out by this, it is only an order.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from harness.spec.case import TestCase
+
+_WORD = re.compile(r"[a-z][a-z0-9_]{3,}")
+_HEAD = re.compile(r"@@ .*? @@")
+
+
+def order(patch: Path, cases: Sequence[TestCase]) -> list[TestCase]:
+    """``cases``, those first that share the rarest words with the diff of ``patch``."""
+    asked = words_of_diff(patch.read_text(encoding="utf-8", errors="replace"))
+    texts = {case.name: _words(_text(case)) for case in cases}
+    known = Counter(word for words in texts.values() for word in words)
+    weights = {word: math.log(1 + len(cases) / count) for word, count in known.items()}
+
+    def weight(case: TestCase) -> float:
+        return sum(weights[word] * times for word, times in shared(asked, texts[case.name]).items())
+
+    return sorted(cases, key=lambda case: (-weight(case), case.name))
+
+
+def shared(asked: Mapping[str, int], words: frozenset[str]) -> dict[str, float]:
+    """The words of a diff that a case has too, each as often as it is named, but damped."""
+    return {word: 1 + math.log(times) for word, times in asked.items() if word in words}
+
+
+def words_of_diff(text: str) -> Counter[str]:
+    """Words of the hunks of a diff; whole identifiers, and the parts between underscores."""
+    found: Counter[str] = Counter()
+    inside = False
+    for line in text.splitlines():
+        if line.startswith("@@ "):
+            inside = True
+            found.update(_pieces(_HEAD.sub("", line)))
+        elif line.startswith("diff --git "):
+            inside = False
+        elif inside and line[:1] in ("+", "-"):
+            found.update(_pieces(line[1:]))
+            found.update(_pieces(line[1:]))
+        elif inside:
+            found.update(_pieces(line))
+    return found
+
+
+def _pieces(text: str) -> list[str]:
+    found = _WORD.findall(text.lower())
+    return found + [part for word in found for part in word.split("_") if len(part) > 3]
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(_pieces(text))
+
+
+def _text(case: TestCase) -> str:
+    """What a case says of itself: its reproducer, with its comments, its name and its counts."""
+    counts = " ".join(count.counter for count in case.exercised)
+    source = case.reproducer.read_text(encoding="utf-8", errors="replace")
+    return f"{case.name} {' '.join(case.args)} {counts} {' '.join(case.needs.options)} {source}"

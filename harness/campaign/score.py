@@ -1,0 +1,181 @@
+"""What a suite is worth: which bugs, brought back one at a time, it catches within a budget.
+
+The budget of a bug is the sum of the wall time of its trials, boots included, however many run at a
+time.  Each case is run briefly first, then in rounds that get longer.  The control, which is the
+base without any bug, is run under the same budget: what fails there is a false alarm.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.campaign.engine import Engine
+from harness.campaign.relevance import order
+from harness.errors import UsageError
+from harness.kernel.built import BuiltKernel
+from harness.spec.case import TestCase
+from harness.spec.machine import MachineSpec
+from harness.trial.evidence import Exercised
+from harness.trial.trial import Trial, TrialResult
+from harness.trial.verdict import Outcome
+
+BRIEF = 4
+"""Seconds of a case's first run where its declaration gives no share of the quick suite."""
+
+ROUNDS = 6
+"""After the brief one: each case for its own time, then twice that, and so on."""
+
+_ORACLES = {
+    "splat": "O1",
+    "taint": "O1",
+    "panicked": "O1",
+    "reset": "O1",
+    "shutdown": "O1",
+    "kmemleak": "O1",
+    "signal": "O2",
+    "data": "O3",
+    "counters": "O4",
+    "leak": "O4",
+    "hang": "O5",
+    "pulse_lost": "O5",
+    "errno": "O6",
+    "instrumentation": "O7",
+}
+_HANGS = ("hung", "lockup", "stall")
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One trial of one case.  ``cost`` is its wall time in seconds, boot included; ``at`` is how
+    much of the budget was spent when it splatted, or when its reproducer ended; ``oracle`` is O1
+    to O7 for a FAIL, else empty.
+    """
+
+    case: str
+    scenarios: tuple[str, ...]
+    seconds: int
+    outcome: Outcome
+    reason: str
+    oracle: str
+    cost: float
+    at: float
+    exercised: tuple[Exercised, ...]
+    folder: str
+
+
+def oracle_of(result: TrialResult) -> str:
+    """Which oracle spoke first in a FAIL: O1 to O7 of the list in the README."""
+    reason = result.verdict.reasons[0]
+    if reason.oracle == "splat" and any(word in reason.text.lower() for word in _HANGS):
+        return "O5"
+    return _ORACLES.get(reason.oracle, "O1")
+
+
+def schedule(cases: Sequence[TestCase]) -> Iterator[tuple[TestCase, int]]:
+    """Cases with their seconds, brief runs of all first, then longer and longer ones."""
+    for case in cases:
+        yield case, case.quick or min(BRIEF, case.seconds)
+    for turn in range(ROUNDS):
+        for case in cases:
+            yield case, case.seconds << turn
+
+
+def attempts(
+    kernel: BuiltKernel,
+    cases: Sequence[TestCase],
+    budget: float,
+    *,
+    engine: Engine,
+    binary_of: Callable[[TestCase], Path],
+    machine_of: Callable[[TestCase], MachineSpec],
+    folder_of: Callable[[str], Path],
+    keep: Callable[[TrialResult], None],
+    to_the_end: bool = False,
+    accel: str = "",
+) -> list[Attempt]:
+    """Trials until one is a FAIL or the budget is spent; with ``to_the_end`` a FAIL ends nothing.
+
+    No trial is begun that the rest of the budget has no second for; the last one is cut short by
+    what is left.  A case that is skipped is not tried again.
+    """
+    done: list[Attempt] = []
+    spent = 0.0
+    over = False
+    dropped: set[str] = set()
+    under_way: dict[Future[TrialResult], tuple[float, int]] = {}
+    turns = schedule(cases)
+    while True:
+        while len(under_way) < engine.width and not over:
+            promised = sum(seconds for _, seconds in under_way.values())
+            left = int(budget - spent - promised)
+            turn = next(((c, s) for c, s in turns if c.name not in dropped), None)
+            if turn is None or left < 1:
+                over = True
+                break
+            case, seconds = turn[0], min(turn[1], left)
+            trial = Trial(
+                *(case, binary_of(case), seconds),
+                *(kernel, machine_of(case), accel),
+            )
+            path = folder_of(f"{case.name}--{kernel.name}")
+            begin = time.monotonic()
+            under_way[engine.submit(trial, path)] = (begin, seconds)
+        if not under_way:
+            return done
+        for future in wait(under_way, return_when=FIRST_COMPLETED).done:
+            begin, _ = under_way.pop(future)
+            result = future.result()
+            keep(result)
+            attempt = _attempt(result, time.monotonic() - begin, spent)
+            spent += attempt.cost
+            done.append(attempt)
+            if attempt.outcome is Outcome.SKIP:
+                dropped.add(attempt.case)
+            over = over or (attempt.outcome is Outcome.FAIL and not to_the_end)
+
+
+def _attempt(result: TrialResult, cost: float, spent: float) -> Attempt:
+    case, verdict, seen = result.trial.case, result.verdict, result.evidence
+    first = seen.seconds if seen.first_splat is None else seen.first_splat
+    at = spent + min(cost, result.boot_seconds + first)
+    failed = verdict.outcome is Outcome.FAIL
+    return Attempt(
+        *(case.name, case.scenarios, result.trial.seconds, verdict.outcome, verdict.reason),
+        *(oracle_of(result) if failed else "", round(cost, 1), round(at, 1)),
+        *(result.evidence.exercised, result.folder.name),
+    )
+
+
+def caught_by(done: Sequence[Attempt], budget: float) -> Attempt | None:
+    """The first FAIL within the budget; a trial that began in it may end beyond."""
+    failed = (attempt for attempt in done if attempt.outcome is Outcome.FAIL)
+    return next((attempt for attempt in failed if attempt.at <= budget), None)
+
+
+def nearest(done: Sequence[Attempt], patch: Path, cases: Sequence[TestCase]) -> Attempt | None:
+    """Of a bug that nobody caught: the attempt of the case that its diff is closest to."""
+    for case in order(patch, cases):
+        tried = [attempt for attempt in done if attempt.case == case.name]
+        if tried:
+            return max(tried, key=lambda attempt: attempt.seconds)
+    return None
+
+
+def find_patches(folder: Path) -> list[Path]:
+    """The patches of ``folder``, or the one that it is itself, by name.  Raises UsageError."""
+    if folder.is_file():
+        return [folder]
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: no such folder of patches")
+    found = sorted(p for ending in ("*.patch", "*.diff", "*.mbox") for p in folder.glob(ending))
+    if not found:
+        raise UsageError(f"{folder}: no patch in it", hint="expected *.patch, *.diff or *.mbox")
+    stems = [patch.stem for patch in found]
+    for stem in stems:
+        if stems.count(stem) > 1:
+            raise UsageError(f"{folder}: two patches are called {stem}")
+    return found

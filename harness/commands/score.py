@@ -1,0 +1,205 @@
+"""harness score."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from harness.campaign.engine import Engine, local
+from harness.campaign.relevance import order
+from harness.campaign.score import attempts, find_patches, nearest
+from harness.campaign.scorecard import Json, Scorecard, content_of, measured, row
+from harness.campaign.series import Series, repeat, series
+from harness.commands.options import common, parallel, positive
+from harness.errors import CompileError, PatchError, UsageError
+from harness.kernel.build import build
+from harness.progress import Progress, default_progress
+from harness.record.folder import RESULTS, RunFolder, write
+from harness.spec.case import TestCase
+from harness.spec.cases import quick, select
+from harness.spec.kernel import GUESTS, load_kernel
+from harness.trial.compile import compile_reproducer
+
+BUGS = GUESTS / "patches" / "reintroduce"
+INSTRUMENTS = GUESTS / "patches" / "instrument"
+
+
+def add(verbs: Any) -> None:
+    score = verbs.add_parser(
+        "score",
+        help="bring bugs back, one at a time, and count which ones the suite catches",
+        epilog="harness score --patches ~/bugs --base v5.10-debug --budget 120 --json score.json",
+    )
+    common(score)
+    score.add_argument(
+        "--patches", type=Path, default=BUGS, help="a folder of diffs, one bug each, or one diff"
+    )
+    score.add_argument("--base", help="the kernel that they apply to (the same as --kernel)")
+    score.add_argument("--budget", type=positive, default=120, help="seconds a bug (default 120)")
+    score.add_argument(
+        "--suite", default="all", help="all, quick, or names of cases with commas between"
+    )
+    score.add_argument("--bug", action="append", help="only these of the patches, by name")
+    score.add_argument("--json", type=Path, help="the score; what is in it already is not run")
+    score.add_argument("--results", type=Path, default=RESULTS, help="where run folders go")
+    score.add_argument("--no-control", action="store_true", help="leave the control out")
+    score.add_argument(
+        "--instrument", action="store_true", help="lay the instrumentation patches over each bug"
+    )
+    parallel(score)
+    score.set_defaults(main=run_score)
+
+
+def run_score(args: argparse.Namespace) -> int:
+    names = [*(args.kernel or []), *([args.base] if args.base else [])]
+    if len(set(names)) > 1:
+        raise UsageError("harness score takes one base kernel")
+    cases = _suite(args.suite)
+    patches = _chosen(find_patches(args.patches), args.bug)
+    instrument = find_patches(INSTRUMENTS) if args.instrument else []
+    base = names[0] if names else args.default_kernel
+    plan = series([base], args.machine, cases, accel=args.accel, guests=args.guests)
+    if args.dry_run:
+        for patch in patches:
+            print(f"{patch.stem}: " + ", ".join(c.name for c in order(patch, cases)))
+        return 0
+    command = ["harness", *sys.argv[1:]]
+    folder = RunFolder(command, args.results)
+    key = measured(base, args.budget, cases, instrument, args.machine)
+    card = Scorecard(args.json or folder.path / "score.json", key, command)
+    progress = default_progress()
+    largest = max(map(plan.machine_of, cases), key=lambda machine: machine.cpus)
+    with local(args.guests, largest, progress) as engine:
+        runner = _Runner(plan, args, instrument, card, folder, engine, progress)
+        for patch in patches:
+            runner.measure("bug", patch)
+        if not args.no_control:
+            runner.measure("control", None)
+    wanted = {patch.stem for patch in patches} | {"control"}
+    rows = [each for each in card.rows.values() if each["name"] in wanted]
+    show(rows)
+    return 0
+
+
+def _suite(text: str) -> list[TestCase]:
+    cases = select([]) if text in ("all", "quick") else select(text.split(","))
+    if text == "quick":
+        cases = quick(cases)
+    if not cases:
+        raise UsageError("no case has a share of the quick suite", hint="quick=SECONDS gives one")
+    return cases
+
+
+def _chosen(patches: Sequence[Path], names: Sequence[str] | None) -> list[Path]:
+    unknown = set(names or ()) - {patch.stem for patch in patches}
+    if unknown:
+        raise UsageError(
+            f"no patch {', '.join(sorted(unknown))}",
+            hint="there are: " + ", ".join(patch.stem for patch in patches),
+        )
+    return [patch for patch in patches if not names or patch.stem in names]
+
+
+class _Runner:
+    def __init__(
+        self,
+        plan: Series,
+        args: argparse.Namespace,
+        instrument: Sequence[Path],
+        card: Scorecard,
+        folder: RunFolder,
+        engine: Engine,
+        progress: Progress,
+    ) -> None:
+        self._plan, self._args, self._instrument = plan, args, instrument
+        self._card, self._folder = card, folder
+        self._engine, self._progress = engine, progress
+
+    def measure(self, kind: str, patch: Path | None) -> None:
+        """One bug, or the base by itself; nothing where the scorecard has it."""
+        name = patch.stem if patch else "control"
+        content = content_of(patch) if patch else ""
+        if self._card.known(name, content):
+            self._progress.say(f"{name}: measured already")
+            return
+        plan, budget = self._plan, self._args.budget
+        spec = load_kernel(str(self._declare(name, patch)))
+        try:
+            kernel = build(spec, progress=self._progress, jobs=self._args.jobs)
+        except (PatchError, CompileError) as error:  # one patch of many: the others still count
+            self._progress.say(f"{name}: {error}")
+            self._card.add(row(name, kind, content, [], budget, fault=error.what))
+            return
+        cases = order(patch, plan.cases) if patch else list(plan.cases)
+        done = attempts(
+            kernel,
+            cases,
+            budget,
+            engine=self._engine,
+            binary_of=lambda case: compile_reproducer(case.reproducer, foreign=case.foreign),
+            machine_of=plan.machine_of,
+            folder_of=self._folder.trial_folder,
+            keep=lambda result: self._folder.add(result, repeat(plan, spec, result.trial.case)),
+            to_the_end=patch is None,
+            accel=plan.accel,
+        )
+        near = nearest(done, patch, cases) if patch else None
+        self._card.add(row(name, kind, content, done, budget, near))
+        self._progress.say(line(self._card.rows[name]))
+
+    def _declare(self, name: str, patch: Path | None) -> Path:
+        """The declaration of one bug's kernel, kept with the run so that it can be built again."""
+        base = self._plan.kernels[0].file.absolute()
+        patches = [*([patch.absolute()] if patch else []), *self._instrument]
+        file = self._folder.path / "kernels" / f"{name}.yaml"
+        file.parent.mkdir(mode=0o700, exist_ok=True)
+        listed = "".join(f"  - {str(path)!r}\n" for path in patches)
+        text = f"extends: {str(base)!r}\n" + (f"patches:\n{listed}" if listed else "")
+        write(file, text.encode())
+        return file
+
+
+def line(found: Json) -> str:
+    """One row in words."""
+    name = found["name"]
+    if found["fault"]:
+        return f"{name}: not measured: {found['fault'].splitlines()[0]}"
+    if found["kind"] != "bug":
+        alarms = len(found["alarms"])
+        return f"{name}: {alarms} false alarms in {len(found['attempts'])} trials"
+    if hit := found["caught"]:
+        return f"{name}: caught by {hit['case']} ({hit['oracle']}) after {hit['at']} s"
+    near = found["nearest"]
+    taken = "" if not near or near["exercised"] else ", which did not take its path"
+    return f"{name}: NOT caught; nearest: {near['case'] if near else 'no case ran'}{taken}"
+
+
+def show(rows: Sequence[Json]) -> None:
+    """The matrix: bug by oracle, seconds of budget until it was caught, and by which case."""
+    oracles = [f"O{number}" for number in range(1, 8)]
+    table = Table("bug", *oracles, "case", pad_edge=False)
+    bugs = [each for each in rows if each["kind"] == "bug"]
+    for each in bugs:
+        hit, near = each["caught"], each["nearest"]
+        if hit:
+            cells = [f"{hit['at']:.0f} s" if oracle == hit["oracle"] else "" for oracle in oracles]
+            table.add_row(each["name"], *cells, hit["case"])
+        elif each["fault"]:
+            table.add_row(each["name"], *[""] * 7, f"not measured: {each['fault']}")
+        else:
+            table.add_row(each["name"], *["-"] * 7, f"nearest: {near['case'] if near else '-'}")
+    console = Console()
+    (console if console.is_terminal else Console(width=110)).print(table)
+    caught = sum(each["caught"] is not None for each in bugs)
+    print(f"caught {caught} of {len(bugs)}")
+    for each in rows:
+        if each["kind"] != "bug":
+            print(line(each))
+            for alarm in each["alarms"]:
+                print(f"  {alarm['verdict']} {alarm['case']}: {alarm['reason']}")

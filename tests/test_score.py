@@ -1,0 +1,157 @@
+"""What a suite is worth: the schedule within a budget, and the scorecard that is kept."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any, Self
+
+import jsonschema
+import pytest
+
+from harness.campaign import score, scorecard
+from harness.campaign.relevance import order
+from harness.errors import UsageError
+from harness.kernel.built import BuiltKernel
+from harness.paths import PROJECT
+from harness.spec.case import AtLeast, TestCase
+from harness.spec.machine import load_machine
+from harness.trial.evidence import Evidence
+from harness.trial.trial import Trial, TrialResult
+from harness.trial.verdict import Outcome, Reason, Verdict
+
+SCHEMA = json.loads((PROJECT / "results" / "score.schema.json").read_text())
+
+
+@pytest.fixture
+def cases(tmp_path: Path) -> list[TestCase]:
+    made = []
+    for name, text in (("fork", "copy_hugetlb_page_range"), ("punch", "hugetlbfs_punch_hole")):
+        source = tmp_path / f"{name}.c"
+        source.write_text(f"/* {text}() */\n")
+        made.append(TestCase(name, source, seconds=10, exercised=(AtLeast("moved", 1),)))
+    return made
+
+
+class Clock:
+    """Trials cost what they say, without anybody waiting."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+class FakeEngine:
+    """Each trial boots for 8 s and runs for its time; ``fails`` names the case that fails."""
+
+    width = 1
+
+    def __init__(self, clock: Clock, fails: str = "") -> None:
+        self.clock, self.fails, self.ran = clock, fails, list[tuple[str, int]]()
+
+    def submit(self, trial: Trial, folder: Path) -> Future[TrialResult]:
+        self.ran.append((trial.case.name, trial.seconds))
+        self.clock.now += 8 + trial.seconds
+        bad = trial.case.name == self.fails
+        verdict = Verdict(Outcome.FAIL, (Reason("data", "lost"),)) if bad else Verdict(Outcome.PASS)
+        seen = Evidence(seconds=trial.seconds)
+        future: Future[TrialResult] = Future()
+        future.set_result(TrialResult(trial, verdict, seen, folder, 0.0, boot_seconds=8.0))
+        return future
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+def attempts(
+    cases: list[TestCase], budget: float, monkeypatch: pytest.MonkeyPatch, **more: Any
+) -> tuple[list[score.Attempt], FakeEngine]:
+    clock = Clock()
+    monkeypatch.setattr(score, "time", clock)
+    engine = FakeEngine(clock, more.pop("fails", ""))
+    done = score.attempts(
+        BuiltKernel("buggy", "id", "5.10", Path("bzImage"), Path("config")),
+        cases,
+        budget,
+        engine=engine,
+        binary_of=lambda case: case.reproducer,
+        machine_of=lambda case: load_machine("two-nodes"),
+        folder_of=Path,
+        keep=lambda result: None,
+        **more,
+    )
+    return done, engine
+
+
+def test_brief_runs_come_first_and_the_budget_ends_them(
+    cases: list[TestCase], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done, engine = attempts(cases, 60, monkeypatch)
+    assert engine.ran == [("fork", 4), ("punch", 4), ("fork", 10), ("punch", 10)]
+    assert sum(attempt.cost for attempt in done) == 60
+    assert score.caught_by(done, 60) is None
+
+
+def test_first_failure_ends_a_bug_but_not_a_control(
+    cases: list[TestCase], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done, _ = attempts(cases, 60, monkeypatch, fails="punch")
+    hit = score.caught_by(done, 60)
+    assert hit is done[-1]
+    assert (hit.case, hit.oracle, hit.at) == ("punch", "O3", 24.0)
+    done, _ = attempts(cases, 60, monkeypatch, fails="punch", to_the_end=True)
+    assert [a.outcome.value for a in done] == ["PASS", "FAIL", "PASS", "FAIL"]
+
+
+def test_what_is_seen_beyond_the_budget_is_not_caught(
+    cases: list[TestCase], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done, _ = attempts(cases, 15, monkeypatch, fails="punch")
+    assert done[-1].outcome is Outcome.FAIL
+    assert score.caught_by(done, 15) is None
+
+
+def test_order_follows_the_diff_and_not_the_words_at_its_head(
+    cases: list[TestCase], tmp_path: Path
+) -> None:
+    patch = tmp_path / "x.patch"
+    body = "diff --git a/f b/f\n@@ -1 +1 @@ static long {}(void)\n-a\n+b\n"
+    patch.write_text("about copy_hugetlb_page_range\n" + body.format("hugetlbfs_punch_hole"))
+    assert [case.name for case in order(patch, cases)] == ["punch", "fork"]
+    patch.write_text("about hugetlbfs_punch_hole\n" + body.format("copy_hugetlb_page_range"))
+    assert [case.name for case in order(patch, cases)] == ["fork", "punch"]
+
+
+def test_scorecard_is_kept_resumed_and_counts_false_alarms(
+    cases: list[TestCase], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done, _ = attempts(cases, 60, monkeypatch, fails="punch")
+    key = scorecard.measured("base", 60, cases, [], "")
+    file = tmp_path / "score.json"
+    card = scorecard.Scorecard(file, key, ["harness", "score"])
+    card.add(scorecard.row("bug-a", "bug", "1", done, 60))
+    card.add(scorecard.row("bug-b", "bug", "2", [], 60, fault="does not apply"))
+    card.add(scorecard.row("control", "control", "", done, 60))
+    document = json.loads(file.read_text())
+    jsonschema.validate(document, SCHEMA)
+    assert document["score"] == {"caught": 1, "bugs": 2, "not_run": 1, "false_alarms": 1}
+    again = scorecard.Scorecard(file, key, ["harness", "score"])
+    assert again.known("bug-a", "1")
+    assert not again.known("bug-a", "changed")
+    assert not again.known("bug-b", "2")
+    with pytest.raises(UsageError, match="budget"):
+        scorecard.Scorecard(file, key | {"budget": 1}, [])
+    file.write_text("{")
+    with pytest.raises(UsageError, match="not a score"):
+        scorecard.Scorecard(file, key, [])
+
+
+def test_folder_without_patches_is_told(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "none"):
+        with pytest.raises(UsageError):
+            score.find_patches(folder)
