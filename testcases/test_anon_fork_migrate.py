@@ -23,6 +23,7 @@ ANON_FORK_MIGRATE = TestCase(
     detectors=(Detector.KASAN, Detector.LOCKDEP),
     catches=("anon-rmap-locked", "anon-rmap-locked-historical", "remove-ptes-rmap-unlocked"),
     quick=8,
+    paths=("migrate_pages", "rmap_walk_anon", "anon_vma_fork", "unlink_anon_vmas"),
 )
 
 

@@ -84,8 +84,11 @@ def run_series(
     results: Path = RESULTS,
     on_result: Callable[[TrialResult], None] = lambda result: None,
     engine: Engine | None = None,
+    enough: Callable[[TrialResult], bool] = lambda result: False,
 ) -> tuple[Path, list[TrialResult]]:
     """Build, run and record; the run's folder and the results, as they came.
+
+    Nothing more is begun once ``enough`` says so of a result.
 
     Reproducers are compiled before anything else: a typing error should not wait for a kernel.
     A kernel that cannot be built ends in one ERROR for each of its cases, and the series goes
@@ -117,6 +120,11 @@ def run_series(
                 done.append(result)
                 on_result(result)  # first: on a full disk the verdict is told, if not kept
                 folder.add(result, repeat(plan, spec, row.trial.case))
+                if enough(result):
+                    for each in rows:
+                        each.over = True
+            if done and enough(done[-1]):
+                break
     return folder.path, done
 
 

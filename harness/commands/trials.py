@@ -12,6 +12,7 @@ from typing import Any
 
 from harness.campaign.dryrun import describe
 from harness.campaign.series import Series, expected, run_series, series
+from harness.commands import from_report
 from harness.commands.options import common, parallel, positive
 from harness.errors import UsageError
 from harness.progress import default_progress
@@ -49,11 +50,18 @@ def add(verbs: Any) -> None:
     run.set_defaults(main=run_cases)
     reproduce = verbs.add_parser(
         "reproduce",
-        usage="harness reproduce FILE [options] [-- arguments of the program]",
-        help="run any C file until it splats",
+        usage="harness reproduce FILE | --report FILE [options] [-- arguments of the program]",
+        help="run any C file until it splats, or what a report shows until it comes here",
         epilog="harness reproduce repro.c -k v6.1-debug --until-splat --for 3600",
     )
-    reproduce.add_argument("file", type=Path, help="a C file, such as a syzbot reproducer")
+    reproduce.add_argument("file", type=Path, nargs="?", help="a C file, as syzbot has them")
+    reproduce.add_argument(
+        "--report",
+        type=Path,
+        metavar="FILE",
+        help="a mail, a syzbot page's text or a dmesg: the cases that its stacks point to are run"
+        " until the same signature or race comes; exit status 1 it came, 125 it did not",
+    )
     _recorded(reproduce)
     reproduce.add_argument("--runs", type=positive, help="fresh guests, at most (default 1)")
     reproduce.add_argument("--time", type=positive, default=60, help="seconds in each guest")
@@ -84,6 +92,12 @@ def run_cases(args: argparse.Namespace) -> int:
 
 
 def reproduce_file(args: argparse.Namespace) -> int:
+    if (args.file is None) == (args.report is None):
+        raise UsageError("one of the two is wanted: a C file, or --report FILE")
+    if args.report:
+        report, found = from_report.find_cases(args.report)
+        plan = plan_of(args, [match.case for match in found], seconds=args.time)
+        return from_report.reproduce(args, report, plan)
     plan = plan_of(
         args,
         [case_of(args.file, tuple(args.behind))],

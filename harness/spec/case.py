@@ -116,6 +116,8 @@ class TestCase:
     the time as ``-t SECONDS``.  ``detectors`` must be armed before and after, or silence
     proves nothing.  ``catches`` names reintroduced bugs that this case is known to catch.
     ``machine`` is the one of qemu/ that the case is meant for, where the usual one will not do.
+    ``paths`` are functions of the kernel that it drives: a report from outside whose stacks
+    show them is looked for by this case.
     ``quick`` are its seconds in the quick suite; 0 leaves it out.
 
     A ``foreign`` reproducer (any C file) knows no ``-t`` and prints no result lines: it is
@@ -137,6 +139,7 @@ class TestCase:
     limits: tuple[AtMost, ...] = ()
     machine: str = ""
     quick: int = 0
+    paths: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.reproducer.is_file():
