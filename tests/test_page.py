@@ -182,7 +182,7 @@ def test_commands(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     capsys.readouterr()
     for words, complaint in (
         (["report", "nothing"], "no such run"),
-        (["report", str(tmp_path / "x.html")], "no such folder"),
+        (["report", str(tmp_path / "x.html")], "x.html: no such folder"),
         (["report", "--compare", str(run)], "two runs"),
         (["report", str(run), "-o", "/nowhere/x.html"], "no such folder"),
     ):
@@ -205,6 +205,51 @@ def test_odd_points_draw_something(points: list[tuple[float, float]]) -> None:
     assert "&lt;b&gt;" in drawn
     assert "nan" not in drawn
     assert "<svg" in bars([Bar("a", None), Bar("b", 0.5)], "label")
+
+
+def bisection() -> dict[str, Any]:
+    evil = " ".join(HOSTILE)
+    commits = [
+        {
+            **{"id": f"{n:040x}", "subject": f"mm: change {n} {evil if n == 3 else ''}"},
+            **{"probability": 0.9 if n == 6 else 0.01, "runs": n, "failed": n // 2},
+        }
+        for n in range(10)
+    ]
+    commits[2]["skipped"] = "does not build"
+    log = [{"commit": "0" * 40, "text": "3 runs, 1 failed"}]
+    return {
+        **{"kind": "bisect", "schema": 1, "title": "Bisection", "commits": commits, "log": log},
+        "answer": "change 6, with 90 %",
+    }
+
+
+def score(kind: str = "score") -> dict[str, Any]:
+    cells = {"a": {"runs": 5, "failed": 4, "seconds": 1.5}, "b": {"runs": 5, "failed": 0}}
+    rows = [
+        {"name": "anon-rmap-locked", "about": "2020", "cells": cells},
+        {"name": "control", "clean": True, "cells": {"a": {"runs": 9, "failed": 0}}},
+        {"name": HOSTILE[0], "cells": {"b": {"runs": 0, "failed": 0, "changed": HOSTILE[1]}}},
+    ]
+    return {"kind": kind, "schema": 1, "title": "Score", "cases": ["a", "b", "c"], "rows": rows}
+
+
+@pytest.mark.parametrize("document", [bisection(), score(), score("night")])
+def test_campaigns_have_pages(
+    tmp_path: Path, document: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "x.json"
+    file.write_text(json.dumps(document))
+    assert main(["report", str(file)]) == 0
+    text = (tmp_path / "x.html").read_text()
+    names = [tag for tag, _ in Tags(text).tags]
+    assert (names.count("script"), names.count("img")) == (1, 0)
+    assert ("change 6, with 90 %" if document["kind"] == "bisect" else "caught") in text
+    capsys.readouterr()
+    broken = document | {"title": 7}
+    file.write_text(json.dumps(broken))
+    assert main(["report", str(file)]) == 2
+    assert "x.json: title: 7 is not" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")

@@ -21,6 +21,7 @@ examples:
   harness report results/20261124-*      that run
   harness report --compare OLD NEW       two runs, or more, beside each other
   harness report --all -o history.html   everything in the history
+  harness report bisect.json             a bisection, a score or a night (results/*.schema.json)
 """
 
 
@@ -32,7 +33,12 @@ def add(verbs: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     what = verb.add_mutually_exclusive_group()
-    what.add_argument("run", nargs="?", help="a run's folder or name; default: the newest")
+    what.add_argument(
+        "run",
+        nargs="?",
+        help="a run's folder or name (default: the newest), or the file of a bisection, a score or"
+        " a night",
+    )
     what.add_argument("--compare", nargs="+", metavar="RUN", help="several runs")
     what.add_argument("--all", action="store_true", help="the whole history")
     verb.add_argument("-o", "--output", type=Path, help="the file to write")
@@ -43,6 +49,7 @@ def add(verbs: Any) -> None:
 
 def report(args: argparse.Namespace) -> int:
     # jinja2 takes longer to load than most verbs take to run.
+    from harness.record.page.campaignpage import campaign_page, load_campaign
     from harness.record.page.historypage import history_page
     from harness.record.page.runpage import compare_page, run_page
 
@@ -57,6 +64,9 @@ def report(args: argparse.Namespace) -> int:
         runs = [found(name, args.results) for name in args.compare]
         page = (args.output or Path("report.html")).absolute()
         text = compare_page(sorted(runs, key=lambda run: run.started), page, seen_before(args))
+    elif args.run and Path(args.run).is_file() and (campaign := load_campaign(Path(args.run))):
+        page = (args.output or Path(args.run).with_suffix(".html")).absolute()
+        text = campaign_page(campaign)
     else:
         run = found(args.run, args.results)
         page = (args.output or run.folder / "report.html").absolute()
