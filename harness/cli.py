@@ -23,6 +23,7 @@ from harness.commands import (
     guests,
     history,
     kernels,
+    manual,
     nights,
     prune,
     report,
@@ -50,6 +51,21 @@ VERBS = (
 )
 """In the order in which the help names them."""
 
+EXAMPLES = """\
+examples:
+  harness doctor                                what this host lacks, and what mends it
+  harness run -k v5.10-debug --time 60          all test cases on a kernel
+  harness run -k mine.yaml anon_fork_migrate    one of them on a kernel of yours
+  harness reproduce repro.c -k v6.1-debug --until-splat --for 3600
+  harness reproduce --report mail.txt           until the splat of a mail comes here too
+  harness report                                a page of the newest run
+  harness history signatures                    what was ever seen
+  harness export mail                           a failed trial as a report to a list
+  harness bundle                                the same as a tar that runs without the harness
+
+exit status: 0 all PASS, 1 a FAIL, 125 inconclusive or skipped, 2 usage, 3 host or harness
+"""
+
 INTERRUPTED = 130
 """128 + SIGINT; git bisect run stops at 128 and more."""
 
@@ -59,12 +75,13 @@ def parser() -> argparse.ArgumentParser:
         prog="harness",
         description="Drives hugetlb page migration in real kernels on virtual machines, and judges"
         " what they print.",
-        epilog="exit status: 0 all PASS, 1 a FAIL, 125 inconclusive or skipped,"
-        " 2 usage, 3 host or harness",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verbs = top.add_subparsers(metavar="VERB", required=True)
     for module in VERBS:
         module.add(verbs)
+    manual.add(verbs, parser)
     return top
 
 

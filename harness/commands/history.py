@@ -45,7 +45,7 @@ def add(verbs: Any) -> None:
     inner = verb.add_subparsers(metavar="WHAT")
     for name, about, main in (
         ("runs", "the newest runs", runs),
-        ("rates", "failures of each case on each kernel, with 95 % intervals", rates),
+        ("rates", "failures of each case on each kernel, with 95 %% intervals", rates),
         ("signatures", "every splat that was seen", signatures),
         ("signature", "one splat over time", one_signature),
         ("kernels", "kernels that were run, and what they were built of", kernels),

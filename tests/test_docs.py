@@ -1,0 +1,133 @@
+"""Every command in the documentation is understood, and those that need no guest are run."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from harness.cli import VERBS, main, parser
+from harness.paths import PROJECT
+from harness.record.history.ingest import import_folders
+from harness.record.history.store import History
+from tests import record_samples as samples
+
+PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
+RUN = ("kernels", "run", "reproduce", "history", "report", "export")
+"""Verbs that are run as well; of the others, which want a guest or the reader's own files, the words
+are parsed."""
+
+FILES = {
+    "repro.c": "int main(void) { return 0; }\n",
+    "mine.yaml": "extends: v5.10-debug\n",
+    "bisect.json": '{"kind": "bisect", "schema": 1, "title": "x", "commits": []}',
+}
+
+
+def commands() -> list[list[str]]:
+    found = {}
+    for page in PAGES:
+        for line in page.read_text().splitlines():
+            if match := re.match(r"\s{4,}(harness [^;|&]*)", line):
+                words = shlex.split(match[1], comments=True)
+                found[tuple(words[1:])] = words[1:]
+    return list(found.values())
+
+
+def test_there_are_commands_to_look_at() -> None:
+    assert len(commands()) > 25
+
+
+@pytest.mark.parametrize("words", commands(), ids=" ".join)
+def test_a_command_of_the_documentation(
+    words: list[str],
+    tmp_path: Path,
+    own_history: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    at = words.index("--") if "--" in words else len(words)
+    parser().parse_args(words[:at])
+    if words[0] not in RUN:
+        return
+    monkeypatch.chdir(tmp_path)
+    for name, text in FILES.items():
+        Path(name).write_text(text)
+    splat = (PROJECT / "tests/consoles/v5.10-anon-race-1.log").read_text(errors="replace")
+    Path("mail.txt").write_text(splat)
+    for number, name in enumerate(("OLD", "LAST", "NEW", "THIS"), 1):
+        trials = [samples.trial("FAIL", 1), samples.trial("PASS", 2)]
+        started = f"2026-03-0{number}T06:00:00+00:00"
+        samples.write_run(tmp_path / "results", samples.run(trials, name, started=started))
+    for module in ("report", "export", "trials"):
+        monkeypatch.setattr(f"harness.commands.{module}.RESULTS", tmp_path / "results")
+    with History(own_history) as history:
+        import_folders(history, [tmp_path / "results"])
+    if words[0] in ("run", "reproduce"):
+        words = [*words[:at], *(["--dry-run"] * ("--dry-run" not in words)), *words[at:]]
+    assert main(words) == 0, capsys.readouterr().err
+
+
+def test_links_lead_somewhere() -> None:
+    for page in PAGES:
+        for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / link).exists(), (page.name, link)
+
+
+def verbs() -> list[list[str]]:
+    top = [[name] for name in re.findall(r"(?m)^    (\w+) ", parser().format_help())]
+    return [[], *top, *(["history", name] for name in ("rates", "import", "salvage"))]
+
+
+@pytest.mark.parametrize("words", verbs(), ids=" ".join)
+def test_every_help_can_be_printed(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([*words, "--help"])
+    assert ended.value.code == 0
+    assert "usage: harness" in capsys.readouterr().out
+
+
+def test_the_manual_names_every_verb(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["man"]) == 0
+    text = capsys.readouterr().out
+    assert len(verbs()) > len(VERBS)
+    for words in verbs()[1:]:
+        assert words[-1] in text
+    if not shutil.which("man"):
+        return
+    file = tmp_path / "harness.1"
+    file.write_text(text)
+    shown = subprocess.run(["man", "-l", str(file)], capture_output=True, text=True, timeout=60)
+    assert shown.returncode == 0
+    assert "warning" not in shown.stderr
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_completion_is_a_script(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["completion", shell]) == 0
+    text = capsys.readouterr().out
+    assert "signatures" in text
+    if shutil.which(shell):
+        assert subprocess.run([shell, "-n"], input=text, text=True).returncode == 0
+
+
+def test_the_example_of_the_documentation_compiles(tmp_path: Path) -> None:
+    from harness.trial.compile import compile_reproducer
+
+    text = (PROJECT / "docs" / "reproducers.md").read_text()
+    source = re.search(r"```c\n(.*?)```", text, re.DOTALL)
+    assert source
+    file = tmp_path / "move_there_and_back.c"
+    file.write_text(source[1])
+    assert compile_reproducer(file, cache=tmp_path).is_file()
+    declared = re.search(r"```python\n(.*?)```", text, re.DOTALL)
+    assert declared
+    (tmp_path / "test_move_there_and_back.py").write_text(declared[1])
+    from harness.spec.cases import load_cases
+
+    (case,) = load_cases(tmp_path)
+    assert case.name == "move_there_and_back"
