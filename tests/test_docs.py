@@ -18,8 +18,7 @@ from tests import record_samples as samples
 
 PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
 RUN = ("kernels", "run", "reproduce", "history", "report", "export")
-"""Verbs that are run as well; of the others, which want a guest or the reader's own files, the words
-are parsed."""
+"""Verbs that are run as well; the others want a guest or the reader's files, and are parsed."""
 
 FILES = {
     "repro.c": "int main(void) { return 0; }\n",

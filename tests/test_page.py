@@ -234,6 +234,39 @@ def score(kind: str = "score") -> dict[str, Any]:
     return {"kind": kind, "schema": 1, "title": "Score", "cases": ["a", "b", "c"], "rows": rows}
 
 
+def test_what_score_and_nightly_write_has_pages(tmp_path: Path) -> None:
+    attempt = {
+        **{"case": "a", "scenarios": [], "seconds": 5, "verdict": "FAIL", "reason": HOSTILE[0]},
+        **{"oracle": "O1", "cost": 9.0, "at": 2.5, "exercised": True, "folder": "x"},
+    }
+    row: dict[str, Any] = {
+        "name": HOSTILE[1],
+        "kind": "bug",
+        "content": "",
+        "fault": "",
+        "caught": None,
+    }
+    row |= {"nearest": None, "alarms": [], "attempts": [attempt]}
+    written: dict[str, Any] = {
+        "schema": 1,
+        "command": ["harness", "score"],
+        "measured": {
+            **{"base": "v5.10-debug", "budget": 60, "machine": "two-nodes"},
+            **{"instrumentation": [], "cases": ["a"]},
+        },
+        "rows": [row],
+        "score": {"caught": 1, "bugs": 1, "not_run": 0, "false_alarms": 0},
+    }
+    change = {"change": "new", "kernel": "k", "case": "a", "title": "x", "tonight": [3, 9]}
+    for name, document, word in (
+        ("s.json", written, "1 of 1 bugs caught"),
+        ("2026-01-02.json", [change | {"before": [0, 9]}], "0 of 9 before"),
+    ):
+        (tmp_path / name).write_text(json.dumps(document))
+        assert main(["report", str(tmp_path / name)]) == 0
+        assert word in (tmp_path / name).with_suffix(".html").read_text()
+
+
 @pytest.mark.parametrize("document", [bisection(), score(), score("night")])
 def test_campaigns_have_pages(
     tmp_path: Path, document: dict[str, Any], capsys: pytest.CaptureFixture[str]

@@ -6,7 +6,7 @@ import functools
 import importlib.metadata
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from harness.record.page.render import percent, render
 
 Json = Mapping[str, Any]
 
-_SCHEMAS = {"bisect": "bisect", "score": "score", "night": "score"}
+_SCHEMAS = {"bisect": "bisect", "score": "matrix", "night": "matrix"}
 _MOST_BARS = 60
 
 
@@ -30,15 +30,82 @@ def load_campaign(file: Path) -> dict[str, Any] | None:
         document = json.loads(file.read_bytes())
     except (OSError, ValueError, RecursionError):
         return None  # whoever reads it next says what is wrong with it
+    if isinstance(document, dict) and {"measured", "rows", "score"} <= document.keys():
+        return _from_score(_checked(file, document, "score"))
+    if isinstance(document, list) and all(_is_change(each) for each in document):
+        return _from_night(file.stem, document)
     kind = document.get("kind") if isinstance(document, dict) else None
-    if kind not in _SCHEMAS:
-        return None
-    wrong = next(_validator(_SCHEMAS[kind]).iter_errors(document), None)
+    return _checked(file, document, _SCHEMAS[kind]) if kind in _SCHEMAS else None
+
+
+def _checked(file: Path, document: dict[str, Any], schema: str) -> dict[str, Any]:
+    wrong = next(_validator(schema).iter_errors(document), None)
     if wrong:
         where = "/".join(map(str, wrong.absolute_path)) or "the document"
         raise UsageError(f"{file}: {where}: {wrong.message[:200]}")
-    assert isinstance(document, dict)
     return document
+
+
+def _from_score(document: Json) -> dict[str, Any]:
+    """What ``harness score --json`` wrote, as a matrix of bugs and cases."""
+    cases = dict.fromkeys(a["case"] for row in document["rows"] for a in row["attempts"])
+    rows = []
+    for row in document["rows"]:
+        cells: dict[str, Any] = {}
+        for attempt in row["attempts"]:
+            cell = cells.setdefault(attempt["case"], {"runs": 0, "failed": 0, "seconds": None})
+            cell["runs"] += attempt["verdict"] in ("PASS", "FAIL")
+            if attempt["verdict"] == "FAIL":
+                cell["failed"] += 1
+                cell["seconds"] = attempt["at"] if cell["seconds"] is None else cell["seconds"]
+        made = {"name": row["name"], "cells": cells, "clean": row["kind"] == "control"}
+        rows.append({**made, "about": row.get("fault", "")})
+    score, measured = document["score"], document["measured"]
+    return {
+        **{"kind": "score", "title": f"Score on {measured['base']}", "cases": list(cases)},
+        **{"rows": rows, "command": document["command"]},
+        "summary": f"{score['caught']} of {score['bugs']} bugs caught within"
+        f" {measured['budget']} s each; {score['false_alarms']} false alarms;"
+        f" {score['not_run']} could not be measured.",
+    }
+
+
+_CHANGE = {"change", "kernel", "case", "title", "tonight", "before"}
+
+
+def _is_change(entry: object) -> bool:
+    return isinstance(entry, dict) and entry.keys() >= _CHANGE
+
+
+def _from_night(name: str, changes: Sequence[Json]) -> dict[str, Any]:
+    """What ``harness nightly`` wrote of a night: the changes, kernel by case."""
+    rows: dict[str, dict[str, Any]] = {}
+    for change in changes:
+        row = rows.setdefault(
+            str(change["kernel"]), {"name": str(change["kernel"]), "clean": True, "cells": {}}
+        )
+        failed, runs = _of(change["tonight"])
+        told = f"{change['change']}: {change['title']} ({_words(change['before'])} before)"
+        row["cells"][str(change["case"])] = {"runs": runs, "failed": failed, "changed": told}
+    return {
+        **{"kind": "night", "title": f"Night {name}", "rows": list(rows.values())},
+        "cases": list(dict.fromkeys(str(change["case"]) for change in changes)),
+        "summary": f"{len(changes)} changes against the nights before."
+        if changes
+        else "No change.",
+    }
+
+
+def _of(pair: object) -> tuple[int, int]:
+    """(failed, runs) of a night's count."""
+    if isinstance(pair, list | tuple) and len(pair) == 2:
+        return int(pair[0]), int(pair[1])
+    return 0, 0
+
+
+def _words(pair: object) -> str:
+    failed, runs = _of(pair)
+    return f"{failed} of {runs}"
 
 
 @functools.cache
