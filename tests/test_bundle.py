@@ -33,7 +33,8 @@ QEMU = [
         "virtio-net-pci,netdev=net",
     ),
     *("-device", "pvpanic", "-kernel", "/gone/bzImage", "-initrd", "/gone/initrd"),
-    *("-append", "console=ttyS0 panic=0"),
+    *("-object", "memory-backend-file,id=mem0,size=768M,mem-path=/gone/mem0,share=off"),
+    *("-append", "console=ttyS0 panic=0", "-incoming", "defer"),
 ]
 
 
@@ -73,7 +74,7 @@ def test_everything_is_in_it(tmp_path: Path, failed: dict[str, Any]) -> None:
     assert "not at hand any more: 0001-control.patch" in (folder / "README").read_text()
     assert json.loads((folder / "trial.json").read_text()) == failed
     script = (folder / "run.sh").read_text()
-    assert not re.search(r"@\w+@|/gone|netdev|/root|home", script)
+    assert not re.search(r"@\w+@|/gone|netdev|/root|home|incoming", script)
     assert subprocess.run(["sh", "-n", str(folder / "run.sh")]).returncode == 0
     initrd = (folder / "initrd").read_bytes()
     assert b"/bundle/anon_fork_migrate -t 10" in initrd

@@ -14,6 +14,7 @@ from typing import Any
 
 from harness.errors import UsageError
 from harness.guest import cpio
+from harness.guest.qemu import pasteable
 from harness.guest.rootfs import initramfs, load_root
 from harness.kernel.built import BuiltKernel
 from harness.kernel.kept import folder_of
@@ -175,8 +176,9 @@ def _qemu(argv: Sequence[str]) -> list[str]:
     """The trial's own QEMU line, less what ties it to the harness: network, monitor, paths."""
     if not argv:
         raise UsageError("this trial kept no QEMU line: no guest of it ever ran")
-    kept = [argv[0]]
-    words = list(argv[1:])
+    plain_boot = pasteable(argv)  # also of a guest that was copied from a template
+    kept = [plain_boot[0]]
+    words = plain_boot[1:]
     while words:
         flag = words.pop(0)
         value = words.pop(0) if words and not words[0].startswith("-") else None
