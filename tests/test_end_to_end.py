@@ -23,6 +23,7 @@ from tests.test_cli import harness
 
 pytestmark = pytest.mark.guest
 
+CASE = "anon_fork_migrate"
 SCHEMA = json.loads((PROJECT / "results" / "result.schema.json").read_text())
 
 
@@ -58,7 +59,7 @@ def qemus() -> set[int]:
 
 
 def test_stock_kernel_is_run_but_not_believed(tmp_path: Path) -> None:
-    done = cli("run", "-k", "stock", "--time", "10", "--results", str(tmp_path))
+    done = cli("run", CASE, "-k", "stock", "--time", "10", "--results", str(tmp_path))
     assert done.returncode == 125, done.stderr
     trial, _ = only_trial(tmp_path)
     assert trial["verdict"] == "INCONCLUSIVE"
@@ -67,7 +68,7 @@ def test_stock_kernel_is_run_but_not_believed(tmp_path: Path) -> None:
 
 
 def test_race_of_2020_is_caught(tmp_path: Path) -> None:
-    done = cli("run", "-k", "v5.10-anon-race", "--time", "60", "--results", str(tmp_path))
+    done = cli("run", CASE, "-k", "v5.10-anon-race", "--time", "60", "--results", str(tmp_path))
     assert done.returncode == 1, done.stdout + done.stderr
     trial, folder = only_trial(tmp_path)
     assert trial["verdict"] == "FAIL"
@@ -84,7 +85,7 @@ def test_race_of_2020_is_caught(tmp_path: Path) -> None:
 
 
 def test_control_is_cleared_with_proof(tmp_path: Path) -> None:
-    done = cli("run", "-k", "v5.10-debug", "--time", "15", "--results", str(tmp_path))
+    done = cli("run", CASE, "-k", "v5.10-debug", "--time", "15", "--results", str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
     trial, _ = only_trial(tmp_path)
     assert trial["verdict"] == "PASS"
@@ -137,7 +138,7 @@ def test_guest_that_is_left_running(left_running: tuple[str, list[str]], tmp_pat
     assert cli("shell", "-g", name, "--", "exit 7").returncode == 7
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "pytest", *words),
+            *(sys.executable, "-m", "pytest", *words, "-k", CASE),
             *("--trial-time", "10", "--results", str(tmp_path)),
         ],
         capture_output=True,
@@ -175,7 +176,7 @@ def test_nothing_outlives_a_killed_harness(tmp_path: Path) -> None:
     before = qemus()
     process = subprocess.Popen(
         [
-            *(sys.executable, "-m", "harness.cli", "run", "-k", "stock"),
+            *(sys.executable, "-m", "harness.cli", "run", CASE, "-k", "stock"),
             *("--time", "60", "--results", str(tmp_path)),
         ],
         stderr=subprocess.PIPE,
@@ -199,7 +200,7 @@ def test_nothing_outlives_a_killed_harness(tmp_path: Path) -> None:
 
 def test_kernel_that_does_not_boot_says_so(tmp_path: Path) -> None:
     done = cli(
-        *("run", "-k", "stock", "--time", "3", "--results", str(tmp_path)),
+        *("run", CASE, "-k", "stock", "--time", "3", "--results", str(tmp_path)),
         *("--append", "init=/nothing rdinit=/nothing"),
     )
     assert done.returncode == 3, done.stdout + done.stderr
@@ -240,7 +241,7 @@ def test_full_disk_is_told_before_anything_runs(tmp_path: Path) -> None:
     small.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64M", "tmpfs", str(small)], check=True)
     try:
-        done = cli("run", "-k", "stock", "--time", "3", "--results", str(small))
+        done = cli("run", CASE, "-k", "stock", "--time", "3", "--results", str(small))
         assert done.returncode == 3
         assert "MiB of disk are free" in done.stderr
         assert "Traceback" not in done.stderr
