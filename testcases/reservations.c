@@ -407,6 +407,22 @@ static void private_step(struct private *v)
 		private_touch(v, i);
 }
 
+/* One page more than can be promised: nothing of the part that could be may stay behind. */
+static void overask(void)
+{
+	long pages = unreserved() + 1;
+	char *p = mmap(place(2 * FILES + PRIVATES), pages * HUGE_2M, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_FIXED, -1, 0);
+
+	if (p == MAP_FAILED) {
+		count_add(refused, 1);
+		return;
+	}
+	fail("errno", "mmap of %ld pages with %ld unreserved succeeds; history %s", pages,
+	     pages - 1, history);
+	munmap(p, pages * HUGE_2M);
+}
+
 int main(int argc, char **argv)
 {
 	int at = repro_start(argc, argv), i, n, wrong = 0;
@@ -432,7 +448,10 @@ int main(int argc, char **argv)
 	for (n = 0; running() && !wrong; n++) {
 		if (n % 60 == 0)
 			history[0] = 0;
-		if (rnd(2))
+		/* Often enough for the shortest run; the others are refused by chance only. */
+		if (n % 32 == 16)
+			overask();
+		else if (rnd(2))
 			file_step(&files[rnd(FILES)]);
 		else
 			private_step(&privates[rnd(PRIVATES)]);
