@@ -129,6 +129,7 @@ NEEDS: tuple[Need, ...] = (
     Need("bc", "kernels", _program("bc"), _same("bc")),
     Need("perl", "kernels", _program("perl"), _same("perl")),
     Need("xz", "kernel sources", _program("xz"), {**_same("xz"), "apt": "xz-utils"}),
+    Need("rsync", "the kernel's own tests", _program("rsync"), _same("rsync")),
     Need(
         "libelf headers",
         "kernels (objtool)",

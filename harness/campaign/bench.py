@@ -23,7 +23,7 @@ from harness.progress import Progress
 from harness.record.folder import RunFolder
 from harness.record.table import line
 from harness.spec.kernel import KernelSpec
-from harness.trial.compile import compile_reproducer
+from harness.trial.compile import binary_of
 from harness.trial.trial import Trial, TrialResult
 
 
@@ -64,7 +64,7 @@ class GuestBench:
         (self._case,) = plan.cases
         self._plan, self._engine, self._folder = plan, engine, folder
         self._progress = progress
-        self._binary = compile_reproducer(self._case.reproducer, foreign=self._case.foreign)
+        self._binary = binary_of(self._case)
         self._under_way: dict[Future[TrialResult], tuple[Future[Count], Ready]] = {}
         self._faults: list[BaseException] = []
 

@@ -15,6 +15,7 @@ from harness.progress import Progress
 from harness.spec.case import TestCase
 from harness.spec.kernel import KernelSpec
 from harness.spec.machine import MachineSpec
+from harness.trial import launch
 from harness.trial.compile import FLAGS, LIBRARY
 
 RUN = Path("$RUN")
@@ -35,12 +36,16 @@ def describe(series: Series) -> Iterator[str]:
         for spec in series.kernels:
             yield _qemu(series, spec, machine)
     for case in series.cases:
-        words = [] if case.foreign else ["-t", str(series.seconds_of(case))]
+        words = ["-t", str(series.seconds_of(case))] if case.ours else []
         remote = shlex.join([f"/tmp/{case.name}", *words, *case.args])
+        if case.payload:
+            remote = launch.command(case.payload, series.seconds_of(case))
         yield f"ssh -i $RUN/key -p $PORT root@127.0.0.1 {shlex.quote(remote)}"
 
 
 def _compile(case: TestCase) -> str:
+    if case.payload:
+        return f"# as it was built: {case.reproducer}"
     library = sorted(map(str, LIBRARY.glob("*.c")))
     return shlex.join(["gcc", *FLAGS, str(case.reproducer), *library, "-o", case.name])
 

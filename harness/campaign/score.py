@@ -26,6 +26,9 @@ from harness.trial.verdict import Outcome
 BRIEF = 4
 """Seconds of a case's first run where its declaration gives no share of the quick suite."""
 
+_LONGEST = 1 << 20
+"""Seconds that a trial is given where no budget ends it; each has less by its own schedule."""
+
 ROUNDS = 6
 """After the brief one: each case for its own time, then twice that, and so on."""
 
@@ -75,11 +78,11 @@ def oracle_of(result: TrialResult) -> str:
     return _ORACLES.get(reason.oracle, "O1")
 
 
-def schedule(cases: Sequence[TestCase]) -> Iterator[tuple[TestCase, int]]:
+def schedule(cases: Sequence[TestCase], rounds: int = ROUNDS) -> Iterator[tuple[TestCase, int]]:
     """Cases with their seconds, brief runs of all first, then longer and longer ones."""
     for case in cases:
         yield case, case.quick or min(BRIEF, case.seconds)
-    for turn in range(ROUNDS):
+    for turn in range(rounds):
         for case in cases:
             yield case, case.seconds << turn
 
@@ -96,6 +99,7 @@ def attempts(
     keep: Callable[[TrialResult], None],
     to_the_end: bool = False,
     accel: str = "",
+    rounds: int = ROUNDS,
 ) -> list[Attempt]:
     """Trials until one is a FAIL or the budget is spent; with ``to_the_end`` a FAIL ends nothing.
 
@@ -107,11 +111,11 @@ def attempts(
     over = False
     dropped: set[str] = set()
     under_way: dict[Future[TrialResult], tuple[float, int]] = {}
-    turns = schedule(cases)
+    turns = schedule(cases, rounds)
     while True:
         while len(under_way) < engine.width and not over:
             promised = sum(seconds for _, seconds in under_way.values())
-            left = int(budget - spent - promised)
+            left = int(min(budget - spent - promised, _LONGEST))
             turn = next(((c, s) for c, s in turns if c.name not in dropped), None)
             if turn is None or left < 1:
                 over = True

@@ -20,7 +20,7 @@ from harness.spec.case import TestCase
 from harness.spec.cases import load_cases
 from harness.spec.kernel import KERNELS, KernelSpec, load_kernel
 from harness.spec.machine import MACHINES, USUAL_MACHINE, MachineSpec, load_machine
-from harness.trial.compile import compile_reproducer
+from harness.trial.compile import binary_of
 from harness.trial.evidence import Evidence
 from harness.trial.trial import Trial, TrialResult
 from harness.trial.verdict import Outcome, Reason, Verdict
@@ -94,9 +94,7 @@ def run_series(
     A kernel that cannot be built ends in one ERROR for each of its cases, and the series goes
     on with the next kernel; the error is raised where it is the only kernel.
     """
-    binaries = {
-        case.name: compile_reproducer(case.reproducer, foreign=case.foreign) for case in plan.cases
-    }
+    binaries = {case.name: binary_of(case) for case in plan.cases}
     folder = RunFolder(command, results)
     done: list[TrialResult] = []
     largest = max(map(plan.machine_of, plan.cases), key=lambda m: m.cpus, default=plan.machine)
@@ -225,9 +223,14 @@ def repeat(plan: Series, spec: KernelSpec, case: TestCase) -> list[str]:
     own = case.foreign or (case.name, case.args) not in declared
     words = ["--", *case.args] if own and case.args else []
     machine = plan.machine_of(case)
+    named = ["reproduce", str(case.reproducer)] if own else ["run", case.name]
+    if case.payload:
+        test, tree = case.name.removeprefix(f"{case.payload.suite}."), case.payload.tree
+        named, words = ["payload", case.payload.suite, test], []
+        named += ["--from", str(Path(tree).absolute())] if tree else []
     return [
         "harness",
-        *(["reproduce", str(case.reproducer)] if own else ["run", case.name]),
+        *named,
         *("--kernel", _by_name(KERNELS, spec.name, spec.file)),
         *("--machine", _by_name(MACHINES, machine.name, machine.file)),
         *("--time", str(plan.seconds_of(case))),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from harness.campaign.relevance import order
 from harness.campaign.score import attempts, find_patches, nearest
 from harness.campaign.scorecard import Json, Scorecard, content_of, measured, row
 from harness.campaign.series import Series, repeat, series
+from harness.commands import payload
 from harness.commands.options import common, parallel, positive
 from harness.errors import CompileError, PatchError, UsageError
 from harness.kernel.build import build
@@ -24,7 +26,9 @@ from harness.record.folder import RESULTS, RunFolder, write
 from harness.spec.case import TestCase
 from harness.spec.cases import quick, select
 from harness.spec.kernel import GUESTS, load_kernel
-from harness.trial.compile import compile_reproducer
+from harness.spec.suite import load_suite, suite_names
+from harness.trial.compile import binary_of
+from harness.trial.verdict import Outcome
 
 BUGS = GUESTS / "patches" / "reintroduce"
 INSTRUMENTS = GUESTS / "patches" / "instrument"
@@ -43,8 +47,12 @@ def add(verbs: Any) -> None:
     score.add_argument("--base", help="the kernel that they apply to (the same as --kernel)")
     score.add_argument("--budget", type=positive, default=120, help="seconds a bug (default 120)")
     score.add_argument(
-        "--suite", default="all", help="all, quick, or names of cases with commas between"
+        "--suite",
+        default="all",
+        help="all, quick, names of cases with commas between, or other people's: "
+        + ", ".join(suite_names()),
     )
+    payload.source(score)
     score.add_argument("--bug", action="append", help="only these of the patches, by name")
     score.add_argument("--json", type=Path, help="the score; what is in it already is not run")
     score.add_argument("--results", type=Path, default=RESULTS, help="where run folders go")
@@ -60,10 +68,10 @@ def run_score(args: argparse.Namespace) -> int:
     names = [*(args.kernel or []), *([args.base] if args.base else [])]
     if len(set(names)) > 1:
         raise UsageError("harness score takes one base kernel")
-    cases = _suite(args.suite)
+    base = names[0] if names else args.default_kernel
+    cases = _suite(args.suite, args.tree, base)
     patches = _chosen(find_patches(args.patches), args.bug)
     instrument = find_patches(INSTRUMENTS) if args.instrument else []
-    base = names[0] if names else args.default_kernel
     plan = series([base], args.machine, cases, accel=args.accel, guests=args.guests)
     if args.dry_run:
         for patch in patches:
@@ -77,6 +85,8 @@ def run_score(args: argparse.Namespace) -> int:
     largest = max(map(plan.machine_of, cases), key=lambda machine: machine.cpus)
     with local(args.guests, largest, progress) as engine:
         runner = _Runner(plan, args, instrument, card, folder, engine, progress)
+        if cases[0].payload:  # first: what it tells is needed to judge the others
+            runner.measure("control", None)
         for patch in patches:
             runner.measure("bug", patch)
         if not args.no_control:
@@ -87,7 +97,9 @@ def run_score(args: argparse.Namespace) -> int:
     return 0
 
 
-def _suite(text: str) -> list[TestCase]:
+def _suite(text: str, tree: Path | None, base: str) -> list[TestCase]:
+    if text in suite_names() or text.endswith((".yaml", ".yml")):
+        return payload.suite_cases(load_suite(text), tree, [base], [])
     cases = select([]) if text in ("all", "quick") else select(text.split(","))
     if text == "quick":
         cases = quick(cases)
@@ -136,22 +148,40 @@ class _Runner:
             self._progress.say(f"{name}: {error}")
             self._card.add(row(name, kind, content, [], budget, fault=error.what))
             return
-        cases = order(patch, plan.cases) if patch else list(plan.cases)
+        cases = self._cases(patch)
+        whole = not patch and bool(plan.cases[0].payload)
         done = attempts(
             kernel,
             cases,
-            budget,
+            math.inf if whole else budget,
             engine=self._engine,
-            binary_of=lambda case: compile_reproducer(case.reproducer, foreign=case.foreign),
+            binary_of=binary_of,
             machine_of=plan.machine_of,
             folder_of=self._folder.trial_folder,
             keep=lambda result: self._folder.add(result, repeat(plan, spec, result.trial.case)),
             to_the_end=patch is None,
             accel=plan.accel,
+            **({"rounds": 0} if whole else {}),
         )
         near = nearest(done, patch, cases) if patch else None
         self._card.add(row(name, kind, content, done, budget, near))
         self._progress.say(line(self._card.rows[name]))
+
+    def _cases(self, patch: Path | None) -> list[TestCase]:
+        """The cases in the order in which they are tried on the kernel of ``patch``.
+
+        Other people's tests are tried in the order of their declaration, and those that
+        the control fails or lacks something for are left out: their failing tells of no bug.
+        """
+        cases = list(self._plan.cases)
+        if patch is None:
+            return cases
+        if not cases[0].payload:
+            return order(patch, cases)
+        unfit = {Outcome.FAIL.value, Outcome.SKIP.value}
+        told = self._card.rows["control"]["attempts"]
+        left_out = {each["case"] for each in told if each["verdict"] in unfit}
+        return [case for case in cases if case.name not in left_out]
 
     def _declare(self, name: str, patch: Path | None) -> Path:
         """The declaration of one bug's kernel, kept with the run so that it can be built again."""

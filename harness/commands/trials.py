@@ -88,7 +88,7 @@ def run_cases(args: argparse.Namespace) -> int:
                 hint="a case has a part by quick=SECONDS in its declaration",
             )
     plan = plan_of(args, cases, seconds=args.time, runs=args.runs)
-    return _run(plan, args)
+    return run_plan(plan, args)
 
 
 def reproduce_file(args: argparse.Namespace) -> int:
@@ -106,7 +106,7 @@ def reproduce_file(args: argparse.Namespace) -> int:
         until_splat=args.until_splat or args.budget is not None or bool(args.runs),
         budget=args.budget,
     )
-    return _run(plan, args)
+    return run_plan(plan, args)
 
 
 def case_of(file: Path, arguments: tuple[str, ...]) -> TestCase:
@@ -134,7 +134,7 @@ def plan_of(args: argparse.Namespace, cases: Sequence[TestCase], **settings: Any
     )
 
 
-def _run(plan: Series, args: argparse.Namespace) -> int:
+def run_plan(plan: Series, args: argparse.Namespace) -> int:
     if args.dry_run:
         print("\n".join(describe(plan)))
         return 0

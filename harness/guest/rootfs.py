@@ -191,6 +191,14 @@ def _modules(modules: Path) -> Iterator[cpio.Entry]:
 
 
 @functools.cache
+def own_libraries() -> tuple[str, ...]:
+    """Paths in the guest of the libraries that every initramfs has, the dynamic linker included."""
+    path = os.environ.get("PATH", os.defpath) + _SYSTEM_PATH
+    programs = (shutil.which(program, path=path) for _, program in load_root().programs)
+    return tuple(name for found in programs if found for name in needed_libraries(Path(found)))
+
+
+@functools.cache
 def needed_libraries(program: Path) -> dict[str, Path]:
     """The dynamic linker and the libraries of ``program``: path in the guest to file here.
 

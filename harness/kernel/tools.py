@@ -29,6 +29,7 @@ PACKAGES = {
     "ld": "binutils",
     "make": "make",
     "perl": "perl",
+    "rsync": "rsync",
     "tar": "tar",
     "xz": "xz-utils",
 }

@@ -8,6 +8,7 @@ from enum import Enum
 from pathlib import Path
 
 from harness.errors import SpecError
+from harness.spec.payload import Payload
 
 
 class Detector(Enum):
@@ -122,6 +123,9 @@ class TestCase:
 
     A ``foreign`` reproducer (any C file) knows no ``-t`` and prints no result lines: it is
     ended when its time is over, and it can be seen to fail but never proved to pass.
+
+    With a ``payload`` the reproducer is somebody else's test, a program that is not compiled here:
+    it is ended when its time is over too, but says itself what it found.
     """
 
     __test__ = False  # the name looks like one of pytest's own classes
@@ -140,6 +144,7 @@ class TestCase:
     machine: str = ""
     quick: int = 0
     paths: tuple[str, ...] = ()
+    payload: Payload | None = None
 
     def __post_init__(self) -> None:
         if not self.reproducer.is_file():
@@ -151,6 +156,11 @@ class TestCase:
                 f"test case {self.name}: nothing counts as exercised on every kernel",
                 hint="a count of the reproducer or of /proc/vmstat is needed",
             )
+
+    @property
+    def ours(self) -> bool:
+        """Whether the reproducer takes our arguments and prints our result lines."""
+        return not self.foreign and self.payload is None
 
     @property
     def functions(self) -> tuple[str, ...]:

@@ -11,12 +11,21 @@ from pathlib import Path
 
 from harness.errors import CompileError, EnvironmentFault, UsageError
 from harness.paths import PROJECT, cache_dir
+from harness.spec.case import TestCase
+from harness.trial import launch
 
 LIBRARY = PROJECT / "testcases" / "lib"
 
 FLAGS = ("-O2", "-g", "-static", "-pthread", "-std=gnu11", "-I", str(LIBRARY))
 WARNINGS = ("-Wall", "-Wextra")
 """For our own reproducers; a foreign file (syzbot's are machine-written) is compiled with -w."""
+
+
+def binary_of(case: TestCase) -> Path:
+    """What is pushed to a guest: the compiled reproducer, or the archive of a payload."""
+    if case.payload:
+        return launch.pack(case)
+    return compile_reproducer(case.reproducer, foreign=case.foreign)
 
 
 def compile_reproducer(source: Path, *, foreign: bool = False, cache: Path | None = None) -> Path:

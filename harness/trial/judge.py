@@ -54,7 +54,7 @@ def _failures(case: TestCase, seen: Evidence) -> Iterator[Reason]:
         if life.event.kernel:
             detail = f": {life.detail}" if life.detail else ""
             yield Reason(life.event.name.lower(), life.event.value + detail)
-    if seen.overdue and not splats and not case.foreign:
+    if seen.overdue and not splats and case.ours:
         yield Reason(
             "hang", f"the reproducer did not end: {seen.seconds:.0f} s after its start it still ran"
         )
@@ -66,14 +66,23 @@ def _failures(case: TestCase, seen: Evidence) -> Iterator[Reason]:
             if new >> bit & 1:
                 yield Reason("taint", f"a report tainted the kernel, but none was read: {meaning}")
     for oracle, text in seen.faults:
-        if oracle != "counters" or not case.foreign:
+        if oracle != "counters" or not _keeps(case, seen):
             yield Reason(oracle, text)
     if seen.splats or seen.overdue or any(life.event.kernel for life in seen.life):
         return  # the reproducer was ended from outside: its status and the counters say nothing
-    if case.foreign:
-        return
-    yield from _signals(seen)
-    yield from _drifts(seen)
+    if not case.foreign:
+        yield from _signals(seen)
+    if not _keeps(case, seen):
+        yield from _drifts(seen)
+
+
+def _keeps(case: TestCase, seen: Evidence) -> bool:
+    """Whether pools that differ are no failure: somebody else's program may leave files, or may
+    have set the pools itself and been ended before it could put them back.
+    """
+    if case.payload:
+        return bool(case.payload.keeps) or not seen.results.ended
+    return case.foreign
 
 
 def _signals(seen: Evidence) -> Iterator[Reason]:
@@ -115,7 +124,14 @@ def _skips(case: TestCase, seen: Evidence) -> Iterator[Reason]:
 def _doubts(case: TestCase, seen: Evidence) -> Iterator[Reason]:
     for splat in seen.splats:
         yield Reason("memory", f"the guest ran out of memory: {splat.title}")
-    if not case.foreign:
+    for text in seen.results.broken:
+        yield Reason("reproducer", f"the test itself is broken: {text}")
+    if case.payload:
+        if seen.overdue:
+            yield Reason("reproducer", f"it was ended after its {seen.seconds:.0f} s")
+        elif not seen.results.ended and not seen.results.broken:
+            yield Reason("reproducer", f"exit status {seen.status}, and no result told")
+    elif case.ours:
         if not seen.results.ended:
             status = "" if seen.status is None else f" (exit status {seen.status})"
             yield Reason("reproducer", "the reproducer did not come to its own end" + status)

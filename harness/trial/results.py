@@ -19,6 +19,7 @@ class Results:
     """What a reproducer said of its own run.
 
     ``failures`` are (oracle, text).  ``ended`` tells that it came to its own end.
+    ``broken`` is why somebody else's test could not be carried through: no failure, and no pass.
     ``rubbish`` counts result lines that make no sense: a reproducer whose memory is
     corrupted may print anything.
     """
@@ -28,6 +29,7 @@ class Results:
     skip: str = ""
     ended: bool = False
     rubbish: int = 0
+    broken: tuple[str, ...] = ()
 
 
 def parse(out: bytes) -> Results:
@@ -35,9 +37,7 @@ def parse(out: bytes) -> Results:
     counts: dict[str, int] = {}
     failures: list[tuple[str, str]] = []
     skip, ended, rubbish = "", False, 0
-    text = _CONTROL.sub(
-        lambda found: f"\\x{ord(found[0]):02x}", out.decode("utf-8", "backslashreplace")
-    )
+    text = printable(out)
     for line in text[: text.rfind("\n") + 1].split("\n"):
         if not line.startswith("@ "):
             continue
@@ -57,3 +57,10 @@ def parse(out: bytes) -> Results:
             case _:
                 rubbish += 1
     return Results(counts, tuple(failures), skip, ended, rubbish)
+
+
+def printable(out: bytes) -> str:
+    """Output as text that no terminal obeys; lines stay lines."""
+    return _CONTROL.sub(
+        lambda found: f"\\x{ord(found[0]):02x}", out.decode("utf-8", "backslashreplace")
+    )

@@ -15,13 +15,14 @@ from harness.spec.case import AtLeast, Source, TestCase
 from harness.splat.lines import STAMP
 from harness.splat.reader import Reader, read
 from harness.splat.report import Splat
-from harness.trial import arrange, epilogue, limits
+from harness.trial import arrange, dialects, epilogue, launch, limits
 from harness.trial import facts as facts_
 from harness.trial import results as results_
 from harness.trial import snapshot as snapshot_
 from harness.trial.arming import arming
 from harness.trial.evidence import Evidence, Exercised
 from harness.trial.pace import PaceKeeper
+from harness.trial.results import Results
 from harness.trial.snapshot import Drift, Snapshot
 
 POLL = 0.02
@@ -146,12 +147,16 @@ class _Run:
         found = marker.search(self._guest.console(start))
         return start + found.end() if found else -1
 
-    def _reproduce(self, binary: bytes) -> None:
+    def _start(self, binary: bytes) -> Running:
+        case, seconds = self._case, self._settings.seconds
+        if case.payload:
+            return self._guest.start(launch.prepared(self._guest, case.payload, binary, seconds))
         self._guest.push(binary, self._path)
-        args = list(self._case.args)
-        if not self._case.foreign:
-            args = ["-t", str(self._settings.seconds), *args]
-        running = self._guest.start(shlex.join([self._path, *args]))
+        asked = ["-t", str(seconds)] if case.ours else []
+        return self._guest.start(shlex.join([self._path, *asked, *case.args]))
+
+    def _reproduce(self, binary: bytes) -> None:
+        running = self._start(binary)
         start = time.monotonic()
         keeper = PaceKeeper()
         try:
@@ -162,12 +167,17 @@ class _Run:
             out, err = running.so_far()
             keeper.look(seconds, out, self._read_to)
             self._note(seconds=seconds, pace=keeper.pace())
-            self._note(out=out, err=err, results=results_.parse(out))
+            self._note(out=out, err=err, results=self._results(out, err))
+
+    def _results(self, out: bytes, err: bytes) -> Results:
+        if payload := self._case.payload:
+            return dialects.read(payload.dialect, out, err, self._seen.status)
+        return results_.parse(out)
 
     def _watch(self, running: Running, start: float, keeper: PaceKeeper) -> None:
         """Until the reproducer ends, a splat is complete, the guest dies, or time is over."""
         own_time = float(self._settings.seconds)
-        deadline = start + own_time + (0.0 if self._case.foreign else GRACE)
+        deadline = start + own_time + (GRACE if self._case.ours else 0.0)
         next_look = start
         while True:
             self._read()
@@ -188,7 +198,7 @@ class _Run:
                 return
             if time.monotonic() >= deadline:
                 self._note(overdue=True)
-                if not self._case.foreign:
+                if self._case.ours:
                     self._note(postmortem=self._guest.postmortem())
                 return
             time.sleep(POLL)
@@ -216,7 +226,7 @@ class _Run:
     def _afterwards(self) -> None:
         """A late splat, the second marker, the second snapshot; nothing of it on a dead guest."""
         wait_for(lambda: self._read() and self._splat_begun, LATE, interval=POLL)
-        if self._guest.life() or (self._seen.overdue and not self._case.foreign):
+        if self._guest.life() or (self._seen.overdue and self._case.ours):
             return
         if self._splat_begun:
             return  # the kernel is scrap: what it counts now proves nothing
@@ -243,7 +253,7 @@ class _Run:
         while left and time.monotonic() < deadline:
             time.sleep(0.2)
             left = epilogue.remains(snapshot_.parse(self._ask(epilogue.COMMAND, SHRINK)))
-        if not self._case.foreign and not left:
+        if self._case.ours and not left:
             found = results_.parse(self._guest.run(f"{self._path} {epilogue.LEFT}").out)
             left = tuple(
                 Drift(f"huge pages outside of any pool ({name})", -1, 0, number)
