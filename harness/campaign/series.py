@@ -32,6 +32,7 @@ class Series:
     for each case on each kernel, 0 for no limit; ``until_splat`` ends a case on a kernel at its
     first FAIL; ``budget`` are the seconds for each case on each kernel after which no new guest
     is started.  ``guests`` is how many run at a time, None what engine.local() finds right.
+    With ``coverage`` each trial keeps the kernel's line counters.
     A case runs on the machine that it names itself, unless ``machine_asked``: then all run on
     ``machine``.
     """
@@ -48,6 +49,7 @@ class Series:
     jobs: int = os.cpu_count() or 1
     guests: int | None = None
     machine_asked: bool = False
+    coverage: bool = False
 
     def machine_of(self, case: TestCase) -> MachineSpec:
         return (
@@ -135,6 +137,7 @@ def _trial(plan: Series, case: TestCase, kernel: BuiltKernel, binary: Path) -> T
         machine=plan.machine_of(case),
         accel=plan.accel,
         append=plan.append,
+        coverage=plan.coverage,
     )
 
 

@@ -189,6 +189,7 @@ def _make(
         shutil.copy(space.build / "vmlinux", folder / "vmlinux")
         shutil.copy(space.build / ".config", folder / "config")
         shutil.copy(log, folder / "build.log")
+        kept.keep_coverage(space.build, space.tree, folder)
         facts = {
             "release": release,
             "source": entry.source,

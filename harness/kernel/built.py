@@ -17,6 +17,7 @@ class BuiltKernel:
     ``source`` says which alternative the source came from.
     ``dropped`` are the options that a fragment asked for and Kconfig did not give,
     as ``CONFIG_X: asked y, got n (fragment)``.  ``patches`` are names with SHA-256 digests.
+    ``coverage`` holds gcov's notes and the sources of the objects that count their lines.
     """
 
     name: str
@@ -31,6 +32,7 @@ class BuiltKernel:
     dropped: tuple[str, ...] = ()
     compiler: str = ""
     log: Path | None = None
+    coverage: Path | None = None
 
     def option(self, name: str) -> str:
         """The value of ``CONFIG_...`` in the final config: "y", "m", a string, or "n"."""

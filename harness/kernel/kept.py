@@ -76,10 +76,11 @@ def load(cache: Path, spec: KernelSpec, entry: Entry) -> BuiltKernel | None:
         dropped=entry.dropped,
         compiler=str(meta["compiler"]),
         log=folder / "build.log" if "build.log" in there else None,
+        coverage=folder / "coverage" if "coverage" in there else None,
     )
 
 
-_ARTIFACTS = ("bzImage", "config", "vmlinux", "modules", "build.log")
+_ARTIFACTS = ("bzImage", "config", "vmlinux", "modules", "build.log", "coverage")
 
 
 def patch_digests(spec: KernelSpec) -> tuple[tuple[str, str], ...]:
@@ -101,6 +102,21 @@ def new_folder(cache: Path, content_id: str) -> Iterator[Path]:
         os.rename(scratch, final)  # noqa: PTH104 - the system call that is meant
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def keep_coverage(build: Path, tree: Path, folder: Path) -> None:
+    """Keep what gcov needs of the objects that count their lines: their notes and their sources.
+
+    The next kernel of this workspace overwrites both.
+    """
+    for notes in sorted(build.rglob("*.gcno")):
+        source = notes.relative_to(build).with_suffix(".c")
+        if not (tree / source).is_file():
+            continue  # a generated file, or a program of the host's
+        for file, found in ((source.with_suffix(".gcno"), notes), (source, tree / source)):
+            kept = folder / "coverage" / file
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(found, kept)
 
 
 def seal(folder: Path, facts: Mapping[str, object]) -> None:

@@ -63,6 +63,8 @@ class Evidence:
     were written to /dev/kmsg came out on the console: the console speaks, and what stands
     between them belongs to this trial.  ``pace`` is how counters and console grew.
     ``harness_fault`` is what went wrong on our side.
+    ``coverage`` is an archive of gcov's counters, empty where nobody asked, or where there was
+    no guest to ask any more.
     ``drift`` are counters that are not what they were, ``leaks`` what the epilogue found;
     ``faults`` are what the kernel's own counters say against it, as (oracle, text).
     """
@@ -86,6 +88,7 @@ class Evidence:
     seconds: float = 0.0
     first_splat: float | None = None
     postmortem: str = ""
+    coverage: bytes = b""
     out: bytes = b""
     err: bytes = b""
     pace: Pace = field(default_factory=Pace)

@@ -15,7 +15,7 @@ from harness.spec.case import AtLeast, Source, TestCase
 from harness.splat.lines import STAMP
 from harness.splat.reader import Reader, read
 from harness.splat.report import Splat
-from harness.trial import arrange, dialects, epilogue, launch, limits
+from harness.trial import arrange, dialects, epilogue, gcov, launch, limits
 from harness.trial import facts as facts_
 from harness.trial import results as results_
 from harness.trial import snapshot as snapshot_
@@ -55,10 +55,13 @@ REMOTE_FOLDER = "/tmp"
 
 @dataclass(frozen=True)
 class Settings:
-    """How a trial is run.  ``options`` are kernel options known from the build."""
+    """How a trial is run.  ``options`` are kernel options known from the build; ``coverage`` asks
+    for the line counters of a kernel that has them.
+    """
 
     seconds: int
     options: Mapping[str, str] | None = None
+    coverage: bool = False
 
 
 def run(guest: Guest, case: TestCase, binary: bytes, settings: Settings) -> Evidence:
@@ -156,6 +159,8 @@ class _Run:
         return self._guest.start(shlex.join([self._path, *asked, *case.args]))
 
     def _reproduce(self, binary: bytes) -> None:
+        if self._settings.coverage:
+            self._ask(gcov.RESET)
         running = self._start(binary)
         start = time.monotonic()
         keeper = PaceKeeper()
@@ -230,6 +235,9 @@ class _Run:
             return
         if self._splat_begun:
             return  # the kernel is scrap: what it counts now proves nothing
+        if self._settings.coverage:  # before the epilogue, which empties pools in its own way
+            counted = self._guest.run(gcov.COLLECT, timeout=gcov.LONGEST)
+            self._note(coverage=counted.out if counted.status == 0 else b"")
         self._note(markers=(self._seen.markers[0], self._mark("end") >= 0))
         after = self._snapshot()
         deadline = time.monotonic() + SETTLE

@@ -19,6 +19,7 @@ from harness.spec.machine import MachineSpec
 from harness.splat.reader import read
 from harness.splat.symbols import Symbols
 from harness.stop import Stop
+from harness.trial import gcov
 from harness.trial.evidence import Evidence
 from harness.trial.facts import options_of
 from harness.trial.judge import judge
@@ -33,6 +34,7 @@ _RIP = re.compile(r"RIP=([0-9a-f]{16})")
 class Trial:
     """What to run.  ``binary`` is the compiled reproducer; ``accel`` is as in accel.choose().
 
+    With ``coverage`` the kernel's line counters are kept in the trial's folder.
     ``kernel`` and ``machine`` are None for a machine that is booted already (``remote``).
     """
 
@@ -44,6 +46,7 @@ class Trial:
     accel: str = ""
     remote: str = ""
     append: tuple[str, ...] = ()
+    coverage: bool = False
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,8 @@ def perform(
         command = guest.command
     finally:
         guest.end()
+    if evidence.coverage:
+        (folder / gcov.FILE).write_bytes(evidence.coverage)
     evidence = with_places(evidence, trial.kernel)
     verdict = judge(trial.case, evidence)
     return TrialResult(trial, verdict, evidence, folder, started, boot_seconds, command)
@@ -127,7 +132,7 @@ def _settings(trial: Trial) -> Settings:
         return Settings(trial.seconds)
     kernel = trial.kernel
     options = {name: kernel.option(name) for name in options_of(trial.case)}
-    return Settings(trial.seconds, options)
+    return Settings(trial.seconds, options, coverage=trial.coverage)
 
 
 def with_places(evidence: Evidence, kernel: BuiltKernel) -> Evidence:
