@@ -116,8 +116,27 @@ def head(text: str, family: str, kind: str, title: str, *, body: tuple[str, ...]
     return Sample((text, *body), family, kind, title)
 
 
-def bare(text: str, family: str, kind: str, title: str) -> Sample:
-    return Sample((text,), family, kind, title, function="")
+def bare(text: str, family: str, kind: str, title: str, function: str = "") -> Sample:
+    return Sample((text,), family, kind, title, function)
+
+
+def warned(said: str, at: str, family: str, kind: str, title: str) -> Sample:
+    """A warning in a function that only found out what its caller did."""
+    return Sample(
+        (
+            "------------[ cut here ]------------",
+            said,
+            f"WARNING: CPU: 0 PID: 77 at {at}+0x12/0x90",
+            "CPU: 0 PID: 77 Comm: shuffle Not tainted 5.10.218 #2",
+            f"RIP: 0010:{at.split()[1]}+0x12/0x90",
+            "Call Trace:",
+            " guilty_function+0x21/0x60",
+            "---[ end trace 1111111111111111 ]---",
+        ),
+        family,
+        kind,
+        f"{title} in guilty_function",
+    )
 
 
 SAMPLES: dict[str, Sample] = {
@@ -569,6 +588,225 @@ SAMPLES: dict[str, Sample] = {
         "TRUSTY",
         "secure world panic",
         "trusty: panic",
+        function="",
+    ),
+    "stack overflow": Sample(
+        ("Insufficient stack space to handle exception!", *STALL),
+        "PANIC",
+        "stack overflow",
+        "kernel stack overflow in guilty_function",
+    ),
+    **{
+        kind: head(
+            f"{line} [#1] PREEMPT SMP", "OOPS", kind, f"{kind} in guilty_function", body=FAULT
+        )
+        for kind, line in {
+            "stack segment fault": "stack segment: 0000",
+            "divide error": "Oops: divide error: 0000",
+            "int3": "int3: 0000",
+            "invalid opcode": "Oops: invalid opcode: 0000",
+        }.items()
+    },
+    "unhandled fault": head(
+        "Unhandled fault: page domain fault (0x01b) at 0x00000e30",
+        "OOPS",
+        "unhandled fault",
+        "Unhandled fault in guilty_function",
+        body=FAULT,
+    ),
+    "alignment trap": Sample(
+        (
+            "Alignment trap: not handling instruction e1921f9f at [<80123456>]",
+            "Unhandled fault: alignment exception (0x001) at 0x00000e31",
+            *FAULT,
+        ),
+        "OOPS",
+        "alignment trap",
+        "Alignment trap in guilty_function",
+    ),
+    "bug trap": head(
+        "Internal error: Oops - BUG: 00000000f2000800 [#1] PREEMPT SMP",
+        "OOPS",
+        "BUG trap",
+        "Internal error in guilty_function",
+        body=FAULT,
+    ),
+    "internal error": head(
+        "Internal error: Oops: 0000000096000004 [#1] PREEMPT SMP",
+        "OOPS",
+        "internal error",
+        "Internal error in guilty_function",
+        body=FAULT,
+    ),
+    "unable, cut off": head(
+        "BUG: unable to handle kernel",
+        "OOPS",
+        "page fault",
+        "BUG: unable to handle kernel in guilty_function",
+        body=FAULT,
+    ),
+    "oops, cut off": head(
+        "Oops: 0002 [#1] PREEMPT SMP",
+        "OOPS",
+        "cut off",
+        "Oops in guilty_function",
+        body=FAULT,
+    ),
+    "bad stack frame": bare(
+        "WARNING: kernel stack regs at 00000000a1b2c3d4 in shuffle:321 has bad 'bp' value 00000000",
+        "WARNING",
+        "bad stack frame",
+        "WARNING: kernel stack regs has bad value",
+    ),
+    "cannot die": Sample(
+        (
+            "INFO: task shuffle:321 can't die for more than 143 seconds.",
+            "Call Trace:",
+            " __schedule+0x3f0/0xa00",
+            " guilty_function+0x10/0x60",
+        ),
+        "HUNG",
+        "task cannot die",
+        "INFO: task can't die in guilty_function",
+    ),
+    "corrupted stack": bare(
+        "Kernel panic - not syncing: stack-protector: Kernel stack is corrupted in: honest_caller",
+        "PANIC",
+        "corrupted stack",
+        "kernel panic: stack is corrupted in honest_caller",
+        function="honest_caller",
+    ),
+    "corrupted stack end": head(
+        "Kernel panic - not syncing: corrupted stack end detected inside scheduler",
+        "PANIC",
+        "corrupted stack end",
+        "kernel panic: corrupted stack end in guilty_function",
+        body=STALL,
+    ),
+    "busy inodes": bare(
+        "VFS: Busy inodes after unmount of sda1. Self-destruct in 5 seconds.  Have a nice day...",
+        "VFS",
+        "busy inodes",
+        "VFS: Busy inodes after unmount",
+    ),
+    "file count": bare(
+        "VFS: Close: file count is 0 (f_op=made_up_fops)",
+        "VFS",
+        "file count is zero",
+        "VFS: Close: file count is zero",
+    ),
+    "rust": Sample(
+        (
+            "rust_kernel: panicked at drivers/made/up.rs:12:3:",
+            "attempt to add with overflow",
+            "------------[ cut here ]------------",
+            "kernel BUG at rust/helpers/bug.c:7!",
+            "Oops: invalid opcode: 0000 [#1] SMP",
+            *FAULT,
+        ),
+        "RUST",
+        "rust panic",
+        "rust panic in guilty_function",
+    ),
+    "leak, as a tool says it": Sample(
+        (
+            "BUG: memory leak",
+            "unreferenced object 0xffff88800abcd000 (size 64):",
+            '  comm "shuffle", pid 321, jiffies 4294937296 (age 12.3s)',
+            "  backtrace:",
+            "    [<00000000deadc0de>] __kmalloc+0x33/0x70",
+            "    [<00000000deadc0df>] guilty_function+0x10/0x20",
+        ),
+        "KMEMLEAK",
+        "memory leak",
+        "memory leak in guilty_function",
+    ),
+    "remains, an object": bare(
+        "INFO: Object 0xffff8801d2c8fa90 @offset=6800 fp=0xdead4ead00000000",
+        "SLUB",
+        "remains of a slab report",
+        "INFO: Object",
+    ),
+    "locks still held": Sample(
+        (
+            "WARNING: shuffle/321 still has locks held!",
+            "5.10.218 #1 Not tainted",
+            "1 lock held by shuffle/321:",
+            " #0: ffff888004d0c0a8 (&made_up->lock){+.+.}-{3:3}, at: guilty_function+0x44/0x120",
+            "",
+            "stack backtrace:",
+            *TRACE,
+        ),
+        "LOCKDEP",
+        "locks still held",
+        "WARNING: still has locks held in guilty_function",
+    ),
+    "nested lock": lockdep(
+        "WARNING: Nested lock was not taken",
+        "nested lock was not taken",
+        "WARNING: nested lock was not taken in guilty_function",
+        "shuffle/321 is trying to lock:",
+        "ffff888004d0c0a8 (&made_up->lock){+.+.}-{3:3}, at: guilty_function+0x44/0x120",
+    ),
+    "workqueue leak": Sample(
+        (
+            "BUG: workqueue leaked lock or atomic: kworker/0:1/0x00000001/13",
+            "     last function: guilty_function",
+            "1 lock held by kworker/0:1/13:",
+            *TRACE,
+        ),
+        "ATOMIC",
+        "workqueue leaked lock or atomic",
+        "BUG: workqueue leaked lock or atomic in guilty_function",
+    ),
+    "page tables": bare(
+        "BUG: non-zero pgtables_bytes on freeing mm: 4096",
+        "BADPAGE",
+        "page table memory left",
+        "BUG: non-zero pgtables_bytes on freeing mm",
+    ),
+    "bad pmd": bare(
+        "mm/pgtable-generic.c:50: bad pmd ffff888004d0c0a8(80000000080000e7)",
+        "BADPAGE",
+        "bad page table entry",
+        "BUG: bad pmd",
+    ),
+    "locking bug": warned(
+        "DEBUG_LOCKS_WARN_ON(1)",
+        "kernel/locking/lockdep.c:4672 check_wait_context",
+        "LOCKDEP",
+        "locking bug",
+        "WARNING: locking bug",
+    ),
+    "kobject": warned(
+        "kobject: '(null)' (00000000a1b2c3d4): is not initialized, yet kobject_put() is called.",
+        "lib/kobject.c:750 kobject_put",
+        "WARNING",
+        "kobject",
+        "WARNING: kobject bug",
+    ),
+    "proc": warned(
+        "proc_dir_entry 'made/up' already registered",
+        "fs/proc/generic.c:381 proc_register",
+        "WARNING",
+        "proc registration",
+        "WARNING: proc registration bug",
+    ),
+    "kmalloc": warned(
+        "", "mm/slab_common.c:1013 kmalloc_slab", "WARNING", "kmalloc", "WARNING: kmalloc bug"
+    ),
+    "vmalloc": warned(
+        "shuffle: vmalloc: allocation failure: 0 bytes",
+        "mm/vmalloc.c:2873 __vmalloc_node_range",
+        "WARNING",
+        "zero-size vmalloc",
+        "WARNING: zero-size vmalloc",
+    ),
+    "another BUG": Sample(
+        ("BUG: Dentry still in use (1) [unmount of tmpfs tmpfs]", *TRACE),
+        "BUG",
+        "other",
+        "BUG: Dentry still in use (NUM)",
         function="",
     ),
     "torn": bare("WARNING:", "TORN", "cut off", "WARNING: corrupted"),

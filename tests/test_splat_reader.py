@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.splat.families import FAMILIES, head_of
+from harness.splat.families import FAMILIES, REFINEMENTS, head_of
 from harness.splat.prefilter import holds_marker
 from harness.splat.reader import MAX_LINE, Reader, read
 from harness.splat.report import Slab, Splat
@@ -67,9 +67,12 @@ def test_every_head_holds_a_marker(sample: Sample) -> None:
 
 
 def test_every_family_has_a_sample() -> None:
-    have = {sample.family for sample in SAMPLES.values()}
+    heads = [head_of(line.encode()) for sample in SAMPLES.values() for line in sample.lines]
+    shown = [found[0] for found in heads if found]
     elsewhere = {"REBOOT"}  # test_a_second_banner_is_a_reboot
-    assert {family.name for family in FAMILIES} - elsewhere <= have
+    assert [row for row in FAMILIES if row not in shown and row.name not in elsewhere] == []
+    told = {(sample.family, sample.kind) for sample in SAMPLES.values()}
+    assert [row for row in REFINEMENTS if (row.name, row.kind) not in told] == []
 
 
 @pytest.mark.parametrize("step", [1, 7, 64, 1000])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from harness.splat.families import head_of
 from harness.splat.reader import Reader, read
 from harness.splat.repeats import KEPT
 from harness.splat.signature import signature
@@ -53,7 +54,14 @@ def test_a_report_that_is_not_whole_says_why(reason: str, lines: tuple[str, ...]
     assert splat.corrupted == reason
 
 
-@pytest.mark.parametrize("name", sorted(set(SAMPLES) - {"panic", "torn", "remains", "max lockdep"}))
+NOT_WHOLE = {"panic", "max lockdep"} | {
+    name
+    for name, sample in SAMPLES.items()
+    if (found := head_of(sample.lines[0].encode())) and found[0].torn
+}
+
+
+@pytest.mark.parametrize("name", sorted(set(SAMPLES) - NOT_WHOLE))
 def test_a_whole_report_is_sound(name: str) -> None:
     (splat,) = read(joined(*SAMPLES[name].lines))
     assert splat.corrupted == ""
@@ -195,3 +203,32 @@ def test_what_powerpc_calls_unreliable_is_not_blamed() -> None:
     )
     (splat,) = read(joined("BUG: scheduling while atomic: shuffle/321/0x00000002", *lines))
     assert splat.function == "guilty_function"
+
+
+def test_the_outermost_frame_of_an_arm_backtrace_has_no_line_of_its_own() -> None:
+    lines = (
+        "Backtrace: ",
+        "[<802b3ffc>] (__sanitizer_cov_trace_pc) from [<802e1324>] (guilty_function+0x6c/0x120)",
+        "Exception stack(0x8bdfc048 to 0x8bdfc090)",
+    )
+    (splat,) = read(joined("BUG: scheduling while atomic: shuffle/321/0x00000002", *lines))
+    assert splat.function == "guilty_function"
+
+
+def test_a_checker_that_warns_is_at_fault_itself() -> None:
+    lines = list(SAMPLES["warning"].lines)
+    lines = [line.replace("guilty_function", "stack_depot_fetch") for line in lines]
+    lines[-3] = " kasan_report+0x1/0x2"
+    assert read(joined(*lines))[0].function == "stack_depot_fetch"
+    lines[-3] = " honest_caller+0x1/0x2"
+    assert read(joined(*lines))[0].function == "honest_caller"
+
+
+def test_who_prints_under_a_lock_is_to_blame_for_the_lock_of_the_console() -> None:
+    lines = [
+        line.replace("guilty_function", "down_trylock").replace("innocent_holder", "who_prints")
+        for line in SAMPLES["circular"].lines
+    ]
+    at = next(i for i, line in enumerate(lines) if "down_trylock.isra" in line)
+    lines.insert(at + 1, " console_trylock+0x10/0x60")
+    assert read(joined(*lines))[0].function == "who_prints"

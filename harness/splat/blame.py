@@ -27,6 +27,7 @@ _INTERRUPTED = re.compile(
     r"(?:asm_)?(?:smp_|sysvec_)?\w*apic_timer_interrupt\w*|(?:asm_)?sysvec_\w+|el1h?_(?:64_)?irq"
     r"|(?:asm_)?common_interrupt|ret_from_intr|handle_percpu_irq|decrementer_common\w*"
 )
+_CHECKER = re.compile(r"_*k(?:asan|msan|csan|fence|memleak)_\w+")
 # Waits for what all share: who waits says nothing of who does not let go.
 _SHARED_WAITS: tuple[tuple[str, str], ...] = (
     (r"rtnl_lock\w*", "rtnl_lock"),
@@ -136,6 +137,25 @@ def _waiting(access: Sequence[Frame], skipped: re.Pattern[str]) -> str:
     return first(access, skipped)
 
 
+def _in_a_checker(head: Sequence[Frame], access: Sequence[Frame]) -> bool:
+    """Whether a checker of memory was at work when it warned: what it looked at has no part in it.
+
+    The backtrace may begin with the function that warned, or at its caller.
+    """
+    names = _names(access)
+    own = base_name(head[0].function) if head else ""
+    above = names[names.index(own) + 1 :] if own in names else names
+    return bool(own and above) and _CHECKER.fullmatch(above[0]) is not None
+
+
+def _prints(trail: Trail, skipped: re.Pattern[str]) -> bool:
+    """Whether the lock that is wanted is the console's: whoever holds the other one printed
+    under it, and is to blame.  The console's own functions would be the same for all of these."""
+    wanted = base_name(trail.locks[0].function) if trail.locks else ""
+    console = skips.compiled(skips.CONSOLE)
+    return bool(skipped.fullmatch(wanted)) and bool(console.fullmatch(first(trail.access, skipped)))
+
+
 def function(family: Family, name: str, kind: str, trail: Trail) -> str:
     """The function to blame, "" where the report names none.
 
@@ -155,6 +175,8 @@ def function(family: Family, name: str, kind: str, trail: Trail) -> str:
             return _waiting(access, skipped)
         case Blame.LOCK:
             order = [*trail.locks[:1], *access]
+            if _prints(trail, skipped):
+                order = [*trail.locks[1:2], *order]
         case Blame.SAFE:
             order = [*trail.safe, *trail.locks[:1], *access]
         case Blame.CALLER:
@@ -162,6 +184,8 @@ def function(family: Family, name: str, kind: str, trail: Trail) -> str:
         case Blame.POINTER:
             order = [*pointers[:1], *access, *pointers[1:]]
         case Blame.STACK:
+            if name == "WARNING" and _in_a_checker(head, access):
+                return base_name(trail.head)
             own = [*head, *pointers[:1]] if name == "WARNING" else [*head] if family.bars else []
             order = [*own, *access, *pointers, *head]
     primitives = skips.compiled(REPORTING, MACHINERY)

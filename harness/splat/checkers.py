@@ -94,6 +94,15 @@ CHECKERS: tuple[Family, ...] = (
         part=True,
         torn=True,
     ),
+    Family(
+        "SLUB",
+        "remains of a slab report",
+        _head(r"INFO: (?P<what>Object|Slab) 0x[0-9a-f]{1,16} (?:@offset=|objects=)"),
+        "INFO: {what}",
+        Blame.NOBODY,
+        part=True,
+        torn=True,
+    ),
     # Lock checkers.  kernel/locking/lockdep.c; "[ INFO: ... ]" up to 4.10.
     Family(
         "LOCKDEP",
@@ -281,6 +290,16 @@ CHECKERS: tuple[Family, ...] = (
         "page table memory left",
         _head(r"BUG: non-zero pgtables_bytes on freeing mm"),
         "BUG: non-zero pgtables_bytes on freeing mm",
+        Blame.NOBODY,
+        stacked=False,
+    ),
+    # pmd_ERROR() and its like: an entry that is neither a table nor a huge page, or a huge page
+    # where a table is due.
+    Family(
+        "BADPAGE",
+        "bad page table entry",
+        _head(r"[\w./-]{1,64}\.[ch]:\d{1,6}: (?P<what>bad (?:pgd|p4d|pud|pmd|pte)) [0-9a-fpx(]"),
+        "BUG: {what}",
         Blame.NOBODY,
         stacked=False,
     ),

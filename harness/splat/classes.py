@@ -28,12 +28,15 @@ _CLASSES = {
     "OOM": "other",
     "REBOOT": "other",
     "TRUSTY": "other",
+    "VFS": "other",
+    "RUST": "other",
     "TORN": "other",
 }
 _FAULTS = {
     "general protection fault": "gpf",
     "stack segment fault": "gpf",
     "stack guard page": "bug",
+    "BUG trap": "bug",
     "NULL pointer dereference": "page-fault",
     "page fault": "page-fault",
     "unhandled fault": "page-fault",

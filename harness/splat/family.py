@@ -57,7 +57,10 @@ class Family:
     @property
     def opens(self) -> bool:
         """Whether another head may follow as a part of this report, before the backtrace."""
-        return self.name in {"OOPS", "BUG", "LIST", "USERCOPY", "KMEMLEAK", "PANIC", "TRUSTY"}
+        return self.name in _OPENING
+
+
+_OPENING = {"OOPS", "BUG", "LIST", "USERCOPY", "KMEMLEAK", "PANIC", "TRUSTY", "RUST"}
 
 
 def head(pattern: str) -> re.Pattern[bytes]:

@@ -115,6 +115,25 @@ FAULTS: tuple[Family, ...] = (
         _head(r"Unhandled fault: "),
         "Unhandled fault",
         Blame.POINTER,
+        young=True,
+    ),
+    # arch/arm/mm/alignment.c, of an access in the kernel: "Unhandled fault: alignment exception"
+    # follows, and is a part of it.
+    Family(
+        "OOPS",
+        "alignment trap",
+        _head(r"Alignment trap: not handling instruction "),
+        "Alignment trap",
+        Blame.POINTER,
+    ),
+    # BUG() by its instruction; "kernel BUG at" stands before it where CONFIG_DEBUG_BUGVERBOSE is.
+    Family(
+        "OOPS",
+        "BUG trap",
+        _head(r"Internal error: Oops - BUG: |Kernel BUG \[#\d{1,4}\]"),
+        "Internal error",
+        Blame.POINTER,
+        young=True,
     ),
     Family(
         "OOPS",
@@ -123,6 +142,16 @@ FAULTS: tuple[Family, ...] = (
         "Internal error",
         Blame.POINTER,
         young=True,
+    ),
+    # The second line of a fault whose first was lost.
+    Family(
+        "OOPS",
+        "cut off",
+        _head(r"Oops: (?:Oops: )?[0-9a-f]{4,16} \[#\d{1,4}\]"),
+        "Oops",
+        Blame.POINTER,
+        part=True,
+        torn=True,
     ),
     # Warnings.  kernel/panic.c __warn(): up to 6.17, with the pid; then "file:line at func".
     Family(
@@ -257,6 +286,31 @@ FAULTS: tuple[Family, ...] = (
         "unexpected kernel reboot",
         Blame.NOBODY,
         stacked=False,
+    ),
+    # fs/super.c, generic_shutdown_super(); fs/open.c, filp_close().
+    Family(
+        "VFS",
+        "busy inodes",
+        _head(r"VFS: Busy inodes after unmount of "),
+        "VFS: Busy inodes after unmount",
+        Blame.NOBODY,
+        stacked=False,
+    ),
+    Family(
+        "VFS",
+        "file count is zero",
+        _head(r"VFS: Close: file count is (?:0|zero)"),
+        "VFS: Close: file count is zero",
+        Blame.NOBODY,
+        stacked=False,
+    ),
+    # rust/kernel/lib.rs: what the program's code would have panicked with, then BUG().
+    Family(
+        "RUST",
+        "rust panic",
+        _head(r"rust_kernel: panicked at "),
+        "rust panic",
+        Blame.POINTER,
     ),
     # The secure world's own panic, in the words that its driver passes on.
     Family(

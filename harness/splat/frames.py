@@ -25,7 +25,7 @@ _PLACED = re.compile(
 # 32-bit ARM: "[<addr>] (callee) from [<addr>] (caller+0x1/0x2)", without addresses since 5.19.
 _ARM = re.compile(
     rb"\s{0,16}(?:\[<[0-9a-f]{8}>\] )?\(?([A-Za-z_$][\w.$]{0,255})\)? from "
-    rb"(?:\[<[0-9a-f]{8}>\] )?\(?[A-Za-z_$][\w.$]{0,255}\+0x"
+    rb"(?:\[<[0-9a-f]{8}>\] )?\(?([A-Za-z_$][\w.$]{0,255})\+0x([0-9a-f]{1,8})/0x([0-9a-f]{1,8})"
 )
 # x86 "RIP: 0010:func+0x1/0x2", 4.x "RIP: 0010:[<addr>]  [<addr>] func+0x1/0x2", i386 "EIP:",
 # arm64 "pc : func+0x1/0x2", arm "PC is at func+0x1/0x2".
@@ -67,6 +67,16 @@ def frame(text: bytes) -> Frame | None:
     if found := _ARM.match(text):
         return Frame(_text(found.group(1)))
     return None
+
+
+def caller(text: bytes) -> Frame | None:
+    """The frame that a line of a 32-bit ARM backtrace names beside its own: the one further out.
+
+    The next line names it again, but the outermost has no line of its own.
+    """
+    if b" from " not in text or (found := _ARM.match(text)) is None:
+        return None
+    return Frame(_text(found.group(2)), int(found.group(3), 16), int(found.group(4), 16))
 
 
 def pointer(text: bytes) -> Frame | None:

@@ -36,6 +36,12 @@ _SOUGHT: tuple[bytes, ...] = (
     b"unregister_netdevice: ",
     b"ut of memory: ",
     b"trusty: panic",
+    b"lignment trap: ",
+    b"Oops: ",
+    b": bad p",
+    b"VFS: Busy",
+    b"VFS: Close",
+    b"rust_kernel: panicked",
     LOADER,
 )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from harness.splat.facts import Facts
 from harness.splat.family import Family
-from harness.splat.frames import frame, pointer
+from harness.splat.frames import caller, frame, pointer
 from harness.splat.lines import Line
 from harness.splat.report import Frame, Stack
 
@@ -111,6 +111,7 @@ def scan(family: Family, lines: Sequence[Line]) -> Scanned:
     facts = found.facts
     current = found.open("access") if family.name in BARE_STACKS else ""
     entry: Frame | None = None
+    outer: Frame | None = None
     due, patience = False, 0
     previous = b""
     for line in lines:
@@ -122,7 +123,11 @@ def scan(family: Family, lines: Sequence[Line]) -> Scanned:
                 facts.locks.append(named)
             elif current:
                 found.frames[current].append(named)
+                outer = caller(text)
             continue
+        if outer is not None:
+            found.frames[current].append(outer)
+            outer = None
         if (ip := pointer(text)) is not None:
             facts.pointers.append(ip)
             if current and found.frames[current]:
@@ -161,6 +166,8 @@ def scan(family: Family, lines: Sequence[Line]) -> Scanned:
             if current == "held locks" or current.startswith("held locks "):
                 found.frames[current].append(lock)
         facts.note(text)
+    if outer is not None:
+        found.frames[current].append(outer)
     found.empty += due
     return found
 

@@ -129,7 +129,7 @@ MACHINERY: Skips = (
     ),
     (r"_*mutex_(?:lock|unlock|trylock|optimistic)\w*|__ww_mutex\w*|ww_mutex_\w+", "__mutex_lock"),
     (r"_*down(?:_read|_write|_trylock|_interruptible|_killable|_timeout)?(?:_\w+)?", "down"),
-    (r"_*up(?:_read|_write)?(?:_non_owner)?", "up"),
+    (r"_*up(?:_read|_write)?(?:_non_owner)?|downgrade_write", "up"),
     (r"_*rwsem_\w+|percpu_(?:down|up)_\w+|_*percpu_rwsem_\w+", "rwsem_wake"),
     (
         r"_*(?:rcu|srcu)_(?:lock|read_lock|read_unlock|dereference)\w*|debug_lockdep_\w+",
@@ -170,7 +170,7 @@ ENTRY: Skips = (
     ),
     (r"program_check_\w+|\w+_trap", "force_sig_ptrace_errno_trap"),
     (
-        r"do_syscall_\w+|do_int80\w*|do_fast_syscall\w*|entry_\w+|ret_from_\w+|syscall_\w+|invoke_syscall",
+        r"do_syscall_\w+|do_int80\w*|do_fast_syscall\w*|entry_\w+|ret_(?:from|fast|slow)_\w+|vector_\w+|syscall_\w+|invoke_syscall",
         "entry_ibpb",
     ),
 )
