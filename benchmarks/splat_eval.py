@@ -13,18 +13,14 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from harness.splat import reader
-from harness.splat.shown import Json, as_json, secondary_json
+from harness.splat.shown import Json, as_json, listed
 
 
 def read(log: str) -> list[Json]:
     """What the reader finds in a console, but for what is no bug (a process killed for memory).
 
-    What came of a report (the panic behind an Oops) is an entry of its own behind it.
+    What came of a report (the panic behind an Oops) is an entry of its own behind it, and says
+    so in ``follows``.
     """
-    found: list[Json] = []
-    for splat in reader.read(log.encode("utf-8", "surrogatepass")):
-        if not splat.is_bug:
-            continue
-        found.append(as_json(splat))
-        found += [secondary_json(one, splat) for one in splat.secondary]
-    return found
+    found = reader.read(log.encode("utf-8", "surrogatepass"))
+    return [as_json(one) for splat in found if splat.is_bug for one in listed(splat)]

@@ -65,7 +65,7 @@ def test_json_is_an_object_a_line(splats: Call) -> None:
         False,
     )
     assert text[first["start"] :].startswith(b"[   12.000000][  T321] general protection fault")
-    assert (second["kind"], second["of"]) == ("panic", first["start"])
+    assert (second["kind"], second["follows"]) == ("panic", first["start"])
     assert first["stacks"]["access"] == ["honest_caller+0x21/0x60"]
 
 
@@ -192,3 +192,15 @@ def test_an_expired_entry_is_told() -> None:
     assert expired(date(2026, 1, 2), (*NOISE, old)) == [old]
     (splat,) = read(b"".join(console(SAMPLES["warning"].lines, at=1.0)))
     assert not known(splat, (old,))
+
+
+def test_what_is_no_bug_is_left_out_and_said(splats: Call) -> None:
+    text = b"".join(console(SAMPLES["oom"].lines + SAMPLES["sleep"].lines))
+    _, out, err = splats("--json", "-", given=text)
+    assert [json.loads(line)["family"] for line in out.splitlines()] == ["ATOMIC"]
+    assert "1 x Out of memory: Killed process (--all shows it)" in err
+    status, out, err = splats("--json", "--all", "-", given=text)
+    shown = [json.loads(line) for line in out.splitlines()]
+    assert [(one["family"], one["is_bug"]) for one in shown] == [("OOM", False), ("ATOMIC", True)]
+    assert (status, err) == (1, "")
+    assert splats("--all", "-", given=b"".join(console(SAMPLES["oom"].lines)))[0] == 0

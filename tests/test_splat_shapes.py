@@ -7,6 +7,7 @@ import pytest
 from harness.splat.families import head_of
 from harness.splat.reader import Reader, read
 from harness.splat.repeats import KEPT
+from harness.splat.report import Splat
 from harness.splat.signature import signature
 from tests.splat_samples import BAR, SAMPLES, STALL, TRACE
 from tests.test_splat_reader import console
@@ -232,3 +233,32 @@ def test_who_prints_under_a_lock_is_to_blame_for_the_lock_of_the_console() -> No
     at = next(i for i, line in enumerate(lines) if "down_trylock.isra" in line)
     lines.insert(at + 1, " console_trylock+0x10/0x60")
     assert read(joined(*lines))[0].function == "who_prints"
+
+
+def _of_one_task(*names: str, gap: float = 0.2) -> list[Splat]:
+    text = b""
+    for number, name in enumerate(names):
+        lines = tuple(line.replace("PID: 77", "PID: 321") for line in SAMPLES[name].lines)
+        text += b"".join(console(lines, at=12.0 + number * gap))
+    return read(text)
+
+
+def test_what_a_broken_task_reports_next_came_of_the_first() -> None:
+    kasan, fault, sleep = _of_one_task("kasan uaf", "gpf", "sleep")
+    assert (kasan.follows, fault.follows, sleep.follows) == (-1, kasan.start, -1)
+    fault, sleep = _of_one_task("gpf", "sleep", gap=3.0)  # it died: nothing else was left to do
+    assert (fault.follows, sleep.follows) == (-1, fault.start)
+
+
+def test_what_comes_later_or_of_others_stands_for_itself() -> None:
+    assert {splat.follows for splat in _of_one_task("kasan uaf", "gpf", gap=2.0)} == {-1}
+    assert {splat.follows for splat in _of_one_task("gpf", "sleep", gap=20.0)} == {-1}
+    assert {splat.follows for splat in _of_one_task("circular", "gpf")} == {-1}
+    assert {splat.follows for splat in _of_one_task("kasan uaf", "kasan uaf")} == {-1}
+    others = joined(*SAMPLES["kasan uaf"].lines) + joined(*SAMPLES["gpf"].lines)
+    assert {splat.follows for splat in read(others)} == {-1}
+
+
+def test_what_stands_in_a_report_names_it() -> None:
+    (splat,) = read(joined(*SAMPLES["BUG_ON"].lines))
+    assert [one.follows for one in splat.secondary] == [splat.start]

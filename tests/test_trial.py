@@ -69,6 +69,30 @@ def test_splat_outweighs_exit_status_0(case: TestCase) -> None:
     assert seen.first_splat is not None
 
 
+def test_a_cascade_is_one_bug_and_its_consequence(case: TestCase) -> None:
+    fault = (
+        b"[   12.100000][  T101] general protection fault, probably for non-canonical address\n"
+        b"[   12.100001][  T101] CPU: 1 PID: 101 Comm: mover Not tainted 5.10.218 #1\n"
+        b"[   12.100002][  T101] RIP: 0010:unlink_anon_vmas+0x1d0/0x2c0\n"
+        b"[   12.100003][  T101] Call Trace:\n"
+        b"[   12.100004][  T101]  free_pgtables+0x90/0x130\n"
+        b"[   12.100005][  T101] ---[ end trace 0000000000000000 ]---\n"
+    )
+    verdict, seen = trial(case, Script(said=KASAN + fault))
+    first, second = (reason.text for reason in verdict.reasons if reason.oracle == "splat")
+    assert "may be what came of it" not in first
+    assert second.endswith("behind another of its task: may be what came of it")
+    assert len(seen.splats) == 2
+
+
+def test_out_of_memory_is_no_bug_and_no_pass(case: TestCase) -> None:
+    killed = b"[   12.000000][  T101] Out of memory: Killed process 101 (mover) total-vm:4000kB\n"
+    verdict, seen = trial(case, Script(said=killed))
+    assert [splat.is_bug for splat in seen.splats] == [False]
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert verdict.reasons[0].oracle == "memory"
+
+
 def test_offsets_of_a_splat_are_those_of_the_console(case: TestCase) -> None:
     guest = FakeGuest(Script(said=KASAN))
     seen = run(guest, case, b"", Settings(seconds=1))

@@ -76,9 +76,11 @@ def count(result: TrialResult) -> Count:
 
 
 def sightings(result: TrialResult) -> tuple[Sighting, ...]:
-    """Each race and each oracle once."""
+    """Each race and each oracle once; what came of another report is no bug beside it."""
     found: dict[str, Sighting] = {}
     for splat in result.evidence.splats:
+        if splat.follows >= 0:
+            continue
         race = race_key(splat)
         found.setdefault(race, Sighting(signature(splat), race, splat.title))
     if not found:

@@ -21,7 +21,7 @@ from harness.spec.kernel import load_kernel
 from harness.splat.noise import known
 from harness.splat.reader import Reader, opened
 from harness.splat.report import Splat
-from harness.splat.shown import as_json, as_mail, secondary_json
+from harness.splat.shown import as_json, as_mail, listed
 from harness.splat.signature import signature
 from harness.splat.symbols import Symbols
 
@@ -66,10 +66,9 @@ def run(args: argparse.Namespace) -> int:
             print(f"{args.console}: {word}", file=sys.stderr)
             return NOTHING_SHOWN
         reader = opened(first)
+        left_out: Counter[str] = Counter()
         found = _found(reader, first, stream)
-        shown: Iterator[Splat] = (
-            splat for splat in found if args.all or (splat.is_bug and not known(splat))
-        )
+        shown = found if args.all else _bugs(found, left_out)
         if symbols is not None:
             shown = iter(symbols.symbolise_all(list(shown)))
         bugs = _json(shown) if args.json else _mail(shown, reader) if args.mail else None
@@ -77,6 +76,8 @@ def run(args: argparse.Namespace) -> int:
             bugs = _table(shown, reader)
     if symbols is not None and symbols.reason:
         print(f"without file:line: {symbols.reason}", file=sys.stderr)
+    for title, times in left_out.items():
+        print(f"left out: {times} x {title} (--all shows it)", file=sys.stderr)
     for key, times in reader.repeated.items() if args.json else ():
         print(f"{key}: {times} further sightings", file=sys.stderr)
     return 1 if bugs else 0
@@ -134,13 +135,20 @@ def _found(reader: Reader, first: bytes, stream: IO[bytes]) -> Iterator[Splat]:
     yield from reader.finish()
 
 
+def _bugs(splats: Iterator[Splat], left_out: Counter[str]) -> Iterator[Splat]:
+    for splat in splats:
+        if splat.is_bug and not known(splat):
+            yield splat
+        else:
+            left_out[splat.title] += 1
+
+
 def _json(splats: Iterator[Splat]) -> int:
     bugs = 0
     for splat in splats:
         bugs += splat.is_bug
-        print(json.dumps(as_json(splat)))
-        for one in splat.secondary:
-            print(json.dumps(secondary_json(one, splat)))
+        for one in listed(splat):
+            print(json.dumps(as_json(one)))
     return bugs
 
 
@@ -190,5 +198,7 @@ def _said(splat: Splat) -> Text:
     lines = [splat.title + (f" ({splat.place})" if splat.place else "")]
     if splat.corrupted:
         lines.append(f"not whole: {splat.corrupted}")
+    if splat.follows >= 0:
+        lines.append("of the same task as the report before, and may have come of it")
     lines += [f"then {one.title}" for one in splat.secondary]
     return Text("\n".join(lines))  # of a guest, and hostile: no markup, no control codes

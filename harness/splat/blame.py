@@ -13,6 +13,7 @@ from harness.splat.dispatch import dispatches, faults
 from harness.splat.family import Blame, Family
 from harness.splat.frames import base_name
 from harness.splat.report import Frame
+from harness.splat.skips_library import CONSOLE
 from harness.splat.skips_machinery import ENTRY, MACHINERY, REPORTING
 
 # The kernel's own name of a system call differs by version and architecture.
@@ -152,7 +153,7 @@ def _prints(trail: Trail, skipped: re.Pattern[str]) -> bool:
     """Whether the lock that is wanted is the console's: whoever holds the other one printed
     under it, and is to blame.  The console's own functions would be the same for all of these."""
     wanted = base_name(trail.locks[0].function) if trail.locks else ""
-    console = skips.compiled(skips.CONSOLE)
+    console = skips.compiled(CONSOLE)
     return bool(skipped.fullmatch(wanted)) and bool(console.fullmatch(first(trail.access, skipped)))
 
 

@@ -31,14 +31,15 @@ def build(draft: Draft) -> Splat:
     first, *others = draft.heads
     whole = _splat(first, draft.lines, first.at)
     doubts = soundness.doubt(whole.splat, first.family, whole.scanned, draft)
-    secondary = tuple(_came_of_it(head, draft.lines[head.at :]) for head in others)
+    begin = whole.splat.start
+    secondary = tuple(_came_of_it(head, draft.lines[head.at :], begin) for head in others)
     return replace(whole.splat, secondary=secondary, corrupted=doubts)
 
 
-def _came_of_it(head: Head, lines: Sequence[Line]) -> Splat:
+def _came_of_it(head: Head, lines: Sequence[Line], begin: int) -> Splat:
     """A secondary report.  A trap is where it struck, whoever may be to blame for it."""
     built = _splat(Head(head.family, head.match, 0), lines, 0)
-    splat = replace(built.splat, text="")
+    splat = replace(built.splat, text="", follows=begin)
     pointers = built.scanned.facts.pointers
     if splat.kind in {"invalid opcode", "int3"} and pointers and splat.function:
         struck = base_name(pointers[0].function)

@@ -17,8 +17,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 from harness.splat import body
+from harness.splat.cascade import Cascades
 from harness.splat.draft import LINGER, PREAMBLE, Draft, afterwards
 from harness.splat.families import head_of
 from harness.splat.family import Family
@@ -59,6 +61,7 @@ class Reader:
         self._seen_head = -1
         self._unfinished = False
         self._repeats = Repeats()
+        self._cascades = Cascades()
         self._print: Print | None = None
 
     @property
@@ -277,7 +280,7 @@ class Reader:
         if draft is not None and draft.heads and draft.certain:
             splat = body.build(draft)
             if self._repeats.is_news(splat, draft.print):
-                self._done.append(splat)
+                self._done.append(replace(splat, follows=self._cascades.follows(splat)))
 
 
 def opened(first: bytes) -> Reader:

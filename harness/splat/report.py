@@ -61,6 +61,8 @@ class Splat:
     "" for a kernel that was not tainted.  ``stamp`` is in seconds since boot, -1 without
     time stamps.  ``scenario`` is lockdep's drawing of how it may deadlock.  ``secondary`` are
     the reports that came of this one and stand in its text: the panic behind an Oops.
+    ``follows`` is the ``start`` of the report that this one came of, as far as that can be told
+    (``cascade.py``); -1 for one that stands for itself.
     ``corrupted`` says why the report is not to be trusted word for word (lines of it are missing,
     or another report cuts into it), "" for a sound one.  ``build_id`` is the kernel's, where it
     prints it (CONFIG_STACKTRACE_BUILD_ID).
@@ -87,6 +89,7 @@ class Splat:
     secondary: tuple[Splat, ...] = ()
     corrupted: str = ""
     build_id: str = ""
+    follows: int = -1
 
     @property
     def is_bug(self) -> bool:

@@ -27,7 +27,10 @@ _PID = re.compile(r"/\d{1,8}$")
 
 
 def as_json(splat: Splat, *, place: str = "", times: int = 1) -> Json:
-    """All that is known of one report, stacks included; the text as printed is left out."""
+    """All that is known of one report, stacks included; the text as printed is left out.
+
+    ``follows`` is the ``start`` of the report that this one came of, None for one of its own.
+    """
     return {
         "kind": class_of(splat),
         "title": splat.title,
@@ -55,12 +58,14 @@ def as_json(splat: Splat, *, place: str = "", times: int = 1) -> Json:
             stack.name: [frame_text(frame) for frame in stack.frames] for stack in splat.stacks
         },
         "times": times,
+        "follows": splat.follows if splat.follows >= 0 else None,
+        "is_bug": splat.is_bug,
     }
 
 
-def secondary_json(splat: Splat, of: Splat) -> Json:
-    """What came of a report: an object of its own, with the offset of the report in ``of``."""
-    return {**as_json(splat), "of": of.start}
+def listed(splat: Splat) -> list[Splat]:
+    """A report and what came of it in its own text: each is a report that the kernel made."""
+    return [splat, *splat.secondary]
 
 
 def frame_text(frame: Frame) -> str:
@@ -85,6 +90,9 @@ def as_mail(splat: Splat, *, times: int = 1) -> str:
         "Object": str(splat.slab or ""),
         "Where": f"{splat.function}, {splat.place}" if splat.place else splat.function,
         "Seen": f"{times} times" if times > 1 else "",
+        "After": "another report of the same task, and may have come of it"
+        if splat.follows >= 0
+        else "",
         "Beware": f"the report is not whole: {splat.corrupted}" if splat.corrupted else "",
     }
     lines += [f"{name + ':':<8} {value}" for name, value in facts.items() if value]

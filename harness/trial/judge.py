@@ -13,9 +13,6 @@ from harness.spec.case import TestCase
 from harness.trial.evidence import Evidence
 from harness.trial.verdict import Outcome, Reason, Verdict
 
-_NOT_A_BUG = {"OOM"}
-"""Families that tell of the guest's size, not of a bug: the run proves nothing, that is all."""
-
 TAINTS = {
     4: "M: a machine check",
     5: "B: a bad page, or a KASAN report",
@@ -46,10 +43,11 @@ def judge(case: TestCase, evidence: Evidence) -> Verdict:
 
 
 def _failures(case: TestCase, seen: Evidence) -> Iterator[Reason]:
-    splats = [splat for splat in seen.splats if splat.family not in _NOT_A_BUG]
+    splats = [splat for splat in seen.splats if splat.is_bug]
     for splat in splats:
         place = f" ({splat.place})" if splat.place else ""
-        yield Reason("splat", splat.title + place)
+        after = ", behind another of its task: may be what came of it"
+        yield Reason("splat", splat.title + place + (after if splat.follows >= 0 else ""))
     for life in seen.life:
         if life.event.kernel:
             detail = f": {life.detail}" if life.detail else ""
@@ -122,7 +120,7 @@ def _skips(case: TestCase, seen: Evidence) -> Iterator[Reason]:
 
 
 def _doubts(case: TestCase, seen: Evidence) -> Iterator[Reason]:
-    for splat in seen.splats:
+    for splat in seen.splats:  # no bugs, or it had failed: the guest was too small
         yield Reason("memory", f"the guest ran out of memory: {splat.title}")
     for text in seen.results.broken:
         yield Reason("reproducer", f"the test itself is broken: {text}")
