@@ -58,6 +58,7 @@ class Reader:
         self._tail = bytearray()
         self._open: dict[str, Draft] = {}
         self._done: list[Splat] = []
+        self._copies: set[str] = set()  # the contexts whose last first line was printed before
         self._seen_head = -1
         self._unfinished = False
         self._repeats = Repeats()
@@ -210,8 +211,12 @@ class Reader:
                 draft.cut_by = family.name
             self._close(line.context)
             draft = None
-        if self._repeats.copied(line):
+        if family.part and line.context in self._copies:
             return
+        if self._repeats.copied(line):
+            self._copies = {*sorted(self._copies)[-MAX_OPEN:], line.context}
+            return
+        self._copies.discard(line.context)
         if draft is None:
             draft = self._begin(line.context)
         draft.begin(family, head, line)
