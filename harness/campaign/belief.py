@@ -13,9 +13,11 @@ the work grows with the number of commits that were run, not with the length of 
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -182,6 +184,20 @@ class Belief:
             np.ones(n + 1, dtype=bool) if testable is None else np.asarray(testable, dtype=bool)
         )
         self.rate, self.alarm = Rate(self.prior.rate), Rate(self.prior.alarm)
+
+    @cached_property
+    def places(self) -> Ints:
+        """The commits that can be run."""
+        return np.flatnonzero(self.testable)
+
+    def only(self, commits: Collection[int]) -> Belief:
+        """The same belief where nothing but ``commits`` can be run."""
+        made = copy.copy(self)
+        made.__dict__.pop("places", None)
+        kept = np.zeros(self.n + 1, dtype=bool)
+        kept[list(commits)] = True
+        made.testable = self.testable & kept
+        return made
 
     def mass(self, low: Ints, high: Ints) -> Floats:
         """Prior of the hypotheses ``low < c <= high``."""

@@ -161,9 +161,9 @@ class _Sitting:
             if not self._ready or self._bench.width == 1:
                 return None
             # A build is under way: guests go on with what is there, if that tells anything.
-            only = [commit in self._ready for commit in range(book.n + 1)]
-            there = _only(seen, only)
-            step = consider(there, assumed(book, runs_on), price, self._owner.policy)
+            step = consider(
+                seen.only(self._ready), assumed(book, runs_on), price, self._owner.policy
+            )
             if not isinstance(step, Batch) or step.commit not in self._ready:
                 return None
             self._begin(step.commit)
@@ -250,14 +250,6 @@ def _started(build: Callable[[], Ready]) -> Future[Ready]:
 
     threading.Thread(target=work, name="build", daemon=True).start()
     return future
-
-
-def _only(seen: Belief, testable: list[bool]) -> Belief:
-    """The same belief with only some commits that can be run."""
-    made = Belief(seen.n, seen.prior)
-    made.below = seen.below
-    made.testable = seen.testable & np.asarray(testable, dtype=bool)
-    return made
 
 
 def forecast(book: Casebook, commits: Commits) -> tuple[int, int] | None:

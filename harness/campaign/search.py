@@ -111,31 +111,47 @@ def _candidates(
     weight at or below it.
     """
     ran = np.arange(groups.high.size - 1)
-    commits, group, share = [groups.high[:-1]], [ran], [np.ones(ran.size)]
-    wide = (groups.weight >= NEGLIGIBLE) & (groups.high - groups.low > 1)
-    for g in np.flatnonzero(wide):
-        low, high = int(groups.low[g]), int(groups.high[g])
-        inside = belief.inside(low, high)
-        base = belief.below[low + 1]
-        whole = belief.below[high + 1] - base
-        if not inside.size or whole <= 0.0:
-            continue
-        at = (belief.below[inside + 1] - base) / whole
-        if inside.size > SHARES.size:
-            above = np.searchsorted(at, SHARES)  # and those below: one of them may be far off
-            near = np.unique(np.concatenate((above, above - 1)).clip(0, inside.size - 1))
-            inside, at = inside[near], at[near]
-        commits.append(inside)
-        group.append(np.full(inside.size, g))
-        share.append(at)
-    return np.concatenate(commits), np.concatenate(group), np.concatenate(share)
+    inside, group = _inside(belief, groups)
+    low, high = groups.low[group], groups.high[group]
+    base = belief.below[low + 1]
+    at = (belief.below[inside + 1] - base) / (belief.below[high + 1] - base)
+    return (
+        np.concatenate((groups.high[:-1], inside)),
+        np.concatenate((ran, group)),
+        np.concatenate((np.ones(ran.size), at)),
+    )
+
+
+def _inside(belief: Belief, groups: Groups) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Commits between those that were run, and their groups: all of a small group, and of a large
+    one those that part its prior in SHARES.
+    """
+    there = belief.places
+    first = np.searchsorted(there, groups.low + 1)
+    end = np.searchsorted(there, groups.high)
+    base = belief.below[groups.low + 1]
+    whole = belief.below[groups.high + 1] - base
+    looked = np.flatnonzero((groups.weight >= NEGLIGIBLE) & (end > first) & (whole > 0.0))
+    if not looked.size:
+        return looked, looked
+    first, last = first[looked, None], end[looked, None] - 1
+    wanted = base[looked, None] + SHARES * whole[looked, None]
+    above = np.searchsorted(belief.below[there + 1], wanted)
+    # Those below too: one of the two may be far off.
+    near = np.concatenate((above, above - 1), axis=1)
+    small = last - first < near.shape[1]
+    near = np.where(small, first + np.arange(near.shape[1]), near).clip(first, last)
+    commits, one = np.unique(there[near], return_index=True)
+    return commits, looked[one // near.shape[1]]
 
 
 def _entropy(p: Floats) -> Floats:
     """Of a coin, in bits."""
     p = np.minimum(np.maximum(p, 1e-15), 1.0 - 1e-15)
     q = 1.0 - p
-    return -(p * np.log2(p) + q * np.log2(q))
+    found: Floats = p * np.log2(p)
+    found += q * np.log2(q)
+    return np.negative(found, out=found)
 
 
 def _worth(
