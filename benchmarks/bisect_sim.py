@@ -1,12 +1,20 @@
 """Bisecting simulated commits: the harness's search beside others and the information limit.
 
-python benchmarks/bisect_sim.py [--sims 200] [--n 1000] [--rates .9,.5,.2,.05] [--builds 1,10,60]
-                                [--alarms 0] [--searches ours,git,syzkaller,bayesect] [--honesty]
+python benchmarks/bisect_sim.py [--sims 300] [--n 1000] [--rates .9,.5,.2,.05] [--builds 1,10,60]
+                                [--alarms 0] [--searches ours,told,git,git-30,syzkaller,bayesect]
+                                [--reach] [--honesty] [--guests 2] [--jobs 1] [--cache FILE]
 
 A run costs 1, a build what --builds says; the bad end is built already, for the bug was seen there.
 The limit is log2(n) over the capacity of the channel (a run of a bad commit fails with the rate p,
 any run by a false alarm; the searches are told neither), plus the log2(n) builds of a search
-without noise.
+without noise.  It is that of a search which knows p, and has as many commits as it likes: `told` is
+the harness's own search when it is told p and the false alarms, so what it costs more is what it
+costs to find them out.
+
+--reach runs the cells of benchmarks/README.md: 1,000 commits without and with 1 % of false alarms,
+and a series of 16.  Shares have Wilson's intervals (95 %), costs the standard error of their mean.
+--guests N gives the time until there is an answer with N guests at a time, and one build, over that
+with one guest.
 
 Every bisection has a seed of its own, so that all searches meet the same culprits.  With --cache
 FILE, what was simulated is kept there and not simulated again.
@@ -20,17 +28,17 @@ import json
 import math
 import random
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
-from harness.campaign.belief import Belief, Leader, Tally
-from harness.campaign.search import Costs, Policy, consider
+from harness.campaign.belief import Belief, Leader, Prior, Tally
+from harness.campaign.search import Batch, Costs, Policy, consider
+from harness.record.interval import wilson
 
 MOST_RUNS = 20_000
 """A search that is not through by then has given up."""
@@ -38,7 +46,7 @@ MOST_RUNS = 20_000
 
 @dataclass(frozen=True)
 class Cell:
-    """One simulated situation; ``rate`` 0 draws one from the rates for each bisection."""
+    """One simulated situation."""
 
     n: int
     rate: float
@@ -83,10 +91,10 @@ class World:
         return Answer(named == self.culprit, named is None, self.runs, builds, cost, stated)
 
 
-def ours(world: World, policy: Policy) -> Answer:
+def ours(world: World, policy: Policy, prior: Prior | None = None) -> Answer:
     """The search that ``harness bisect`` uses, told nothing but the outcomes and the costs."""
     cell = world.cell
-    belief = Belief(cell.n)
+    belief = Belief(cell.n, prior)
     counts: dict[int, Tally] = {}
     price = np.full(cell.n + 1, cell.build)
     price[cell.n] = 0.0
@@ -102,6 +110,59 @@ def ours(world: World, policy: Policy) -> Answer:
         price[step.commit] = 0.0
         seen = counts.get(step.commit, Tally())
         counts[step.commit] = seen + (Tally(fails=1) if failed else Tally(passes=1))
+    return world.answer(None)
+
+
+def told(world: World, policy: Policy) -> Answer:
+    """The same search, when it knows the rates nearly."""
+    cell = world.cell
+    alarm = (1.0, 400 * cell.alarm + 0.5, 400 * (1.0 - cell.alarm) + (0.0 if cell.alarm else 4600))
+    rate = (1.0, 400 * cell.rate, 400 * (1.0 - cell.rate))
+    return ours(world, policy, Prior((rate,), (alarm,)))
+
+
+def wall(world: World, policy: Policy, guests: int) -> Answer:
+    """Several guests and one build at a time, chosen as ``harness bisect`` does; the cost is the
+    time until the answer.
+    """
+    cell, now = world.cell, 0.0
+    belief = Belief(cell.n)
+    counts: dict[int, Tally] = {}
+    price = np.full(cell.n + 1, cell.build)
+    price[cell.n] = 0.0
+    costs = Costs(1.0, lambda commits: price[commits])
+    ready, building = {cell.n}, (math.inf, 0)
+    under_way: list[tuple[float, int]] = []
+    while world.runs < MOST_RUNS:
+        while len(under_way) < guests:
+            taken = dict(counts)
+            for _, commit in under_way:
+                taken[commit] = taken.get(commit, Tally()) + Tally(passes=1)
+            step = consider(belief, taken, costs, policy)
+            if not isinstance(step, Batch):
+                if under_way:
+                    break
+                named = step.first if step and step.first == step.last else None
+                made = world.answer(named, step.probability if step else 0.0)
+                return Answer(made.right, made.gave_up, made.runs, made.builds, now, made.stated)
+            if step.commit not in ready:
+                if building[0] == math.inf:
+                    building = (now + cell.build, step.commit)
+                if guests == 1:
+                    break
+                step = consider(belief.only(ready), taken, costs, policy)
+                if not isinstance(step, Batch) or step.commit not in ready:
+                    break
+            under_way.append((now + 1.0, step.commit))
+        now = min([building[0], *(end for end, _ in under_way)])
+        if building[0] <= now:
+            ready.add(building[1])
+            price[building[1]] = 0.0
+            building = (math.inf, 0)
+        for _, commit in [run for run in under_way if run[0] <= now]:
+            more = Tally(fails=1) if world.run(commit) else Tally(passes=1)
+            counts[commit] = counts.get(commit, Tally()) + more
+        under_way = [run for run in under_way if run[0] > now]
     return world.answer(None)
 
 
@@ -175,98 +236,137 @@ def limit(cell: Cell) -> float:
     return bits / capacity(cell.rate, cell.alarm) + bits * cell.build
 
 
-def searches(confidence: float) -> dict[str, Callable[[World], Answer]]:
+def search(name: str, world: World, confidence: float) -> Answer:
+    """Raises KeyError for a name that is none."""
     policy = Policy(confidence=confidence)
-    return {
-        "ours": lambda world: ours(world, policy),
-        "git": lambda world: git_bisect(world, 10),
-        "git-30": lambda world: git_bisect(world, 30),
-        "syzkaller": syzkaller,
-        "bayesect": lambda world: bayesect(world, confidence),
+    kind, _, guests = name.partition(":")
+    known: dict[str, Callable[[], Answer]] = {
+        "ours": lambda: ours(world, policy),
+        "told": lambda: told(world, policy),
+        "wall": lambda: wall(world, policy, int(guests)),
+        "git": lambda: git_bisect(world, 10),
+        "git-30": lambda: git_bisect(world, 30),
+        "syzkaller": lambda: syzkaller(world),
+        "bayesect": lambda: bayesect(world, confidence),
     }
+    return known[kind]()
 
 
-class Cache:
-    """Answers that an earlier call simulated, as lines of JSON; no file, no memory."""
+Job = tuple[str, Cell, int, float]
+"""A search, where, with which seed, and what confidence is asked of it."""
 
-    def __init__(self, file: Path | None) -> None:
+
+def one(job: Job) -> Answer:
+    name, cell, seed, confidence = job
+    return search(name, World(cell, seed), confidence)
+
+
+class Simulator:
+    """Answers, from an earlier call's ``file`` where it has them; lines of JSON."""
+
+    def __init__(self, file: Path | None, jobs: int) -> None:
         self._file = file
+        self._pool = ProcessPoolExecutor(jobs) if jobs > 1 else None
         self._known: dict[str, Answer] = {}
         if file and file.exists():
             for line in file.read_text(encoding="utf-8").splitlines():
                 key, answer = json.loads(line)
                 self._known[key] = Answer(**answer)
 
-    def get(self, key: str, simulate: Callable[[], Answer]) -> Answer:
-        if key not in self._known:
-            self._known[key] = simulate()
+    def answers(self, name: str, cell: Cell, sims: int, confidence: float) -> list[Answer]:
+        jobs = {f"{name} {cell} {seed}": (name, cell, seed, confidence) for seed in range(sims)}
+        new = {key: job for key, job in jobs.items() if key not in self._known}
+        many = self._pool.map(one, new.values(), chunksize=8) if self._pool else None
+        found = many or map(one, new.values())
+        for key, answer in zip(new, found, strict=True):
+            self._known[key] = answer
             if self._file:
                 with self._file.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps([key, asdict(self._known[key])]) + "\n")
-        return self._known[key]
+                    file.write(json.dumps([key, asdict(answer)]) + "\n")
+        return [self._known[key] for key in jobs]
 
 
-def simulate(
-    name: str, search: Callable[[World], Answer], cell: Cell, sims: int, cache: Cache
-) -> list[Answer]:
-    return [
-        cache.get(f"{name} {cell} {seed}", lambda seed=seed: search(World(cell, seed)))  # type: ignore[misc]
-        for seed in range(sims)
-    ]
+HEAD = (
+    f"{'n':>5} {'rate':>5} {'alarms':>6} {'build':>5} {'search':>10} {'right':>6}"
+    f" {'(95 %)':>13} {'gave up':>7} {'runs':>6} {'builds':>6} {'limit':>6} {'cost/limit':>12}"
+)
 
 
-def row(name: str, cell: Cell, answers: Sequence[Answer]) -> list[str]:
-    count = len(answers)
-    cost = statistics.fmean(answer.cost for answer in answers)
-    return [
-        f"{cell.n}",
-        f"{cell.rate:g}",
-        f"{cell.alarm:g}",
-        f"{cell.build:g}",
-        name,
-        f"{sum(a.right for a in answers) / count:.1%}",
-        f"{sum(a.gave_up for a in answers) / count:.1%}",
-        f"{statistics.fmean(a.runs for a in answers):.0f}",
-        f"{statistics.fmean(a.builds for a in answers):.1f}",
-        f"{cost / limit(cell):.2f}",
-    ]
+def row(name: str, cell: Cell, answers: Sequence[Answer]) -> str:
+    count, right = len(answers), sum(a.right for a in answers)
+    low, high = wilson(right, count)
+    costs = [answer.cost / limit(cell) for answer in answers]
+    spread = statistics.stdev(costs) / math.sqrt(count)
+    return (
+        f"{cell.n:>5} {cell.rate:>5g} {cell.alarm:>6g} {cell.build:>5g} {name:>10}"
+        f" {right / count:>6.1%} {f'{low:.1%}-{high:.1%}':>13}"
+        f" {sum(a.gave_up for a in answers) / count:>7.1%}"
+        f" {statistics.fmean(a.runs for a in answers):>6.0f}"
+        f" {statistics.fmean(a.builds for a in answers):>6.1f} {limit(cell):>6.0f}"
+        f" {statistics.fmean(costs):>6.2f} ±{spread:.2f}"
+    )
 
 
 def honesty(answers: Sequence[Answer]) -> str:
     """Stated confidence beside how often the answer was right, of those that stated one."""
     claimed = [answer for answer in answers if not answer.gave_up]
     stated = statistics.fmean(answer.stated for answer in claimed)
-    right = sum(answer.right for answer in claimed) / len(claimed)
+    right = sum(answer.right for answer in claimed)
+    low, high = wilson(right, len(claimed))
     return (
-        f"{len(claimed)} answers: stated {stated:.1%} in the mean, right {right:.1%},"
-        f" {100 * (right - stated):+.1f} points"
+        f"{len(claimed)} answers: stated {stated:.1%} in the mean, right {right / len(claimed):.1%}"
+        f" ({low:.1%}-{high:.1%}), {100 * (right / len(claimed) - stated):+.1f} points"
     )
+
+
+def walls(simulator: Simulator, cell: Cell, guests: int, args: argparse.Namespace) -> str:
+    """The time with several guests beside that with one, over the same culprits."""
+    alone, several = (
+        simulator.answers(f"wall:{n}", cell, args.sims, args.confidence) for n in (1, guests)
+    )
+    times = [statistics.fmean(a.cost for a in each) for each in (alone, several)]
+    right = [sum(a.right for a in each) / args.sims for each in (alone, several)]
+    return (
+        f"{cell.n:>5} {cell.rate:>5g} {cell.build:>5g}   1 guest: {times[0]:>6.0f} ({right[0]:.1%})"
+        f"   {guests} guests: {times[1]:>6.0f} ({right[1]:.1%})   ratio {times[1] / times[0]:.2f}"
+    )
+
+
+def cells(args: argparse.Namespace) -> Iterator[Cell]:
+    for n, alarm in ((1000, 0.0), (1000, 0.01), (16, 0.0)) if args.reach else ((args.n, None),):
+        alarms = args.alarms if alarm is None else [alarm]
+        for rate, given, build in itertools.product(args.rates, alarms, args.builds):
+            yield Cell(n, rate, given, build)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     numbers = lambda text: [float(word) for word in text.split(",")]  # noqa: E731
-    parser.add_argument("--sims", type=int, default=200)
+    parser.add_argument("--sims", type=int, default=300)
     parser.add_argument("--n", type=int, default=1000)
     parser.add_argument("--rates", type=numbers, default=[0.9, 0.5, 0.2, 0.05])
     parser.add_argument("--builds", type=numbers, default=[1.0, 10.0, 60.0])
     parser.add_argument("--alarms", type=numbers, default=[0.0])
     parser.add_argument("--confidence", type=float, default=0.95)
     parser.add_argument("--searches", default="ours,git,syzkaller")
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--cache", type=Path)
+    parser.add_argument("--reach", action="store_true")
     parser.add_argument("--honesty", action="store_true", help="stated against found, at the end")
+    parser.add_argument("--guests", type=int, help="the time that so many guests take")
     args = parser.parse_args()
-    known, cache = searches(args.confidence), Cache(args.cache)
-    table = Table("n", "rate", "alarms", "build", "search", "right", "gave up", "runs", "builds")
-    table.add_column("cost/limit")
+    simulator = Simulator(args.cache, args.jobs)
+    if args.guests:
+        for cell in cells(args):
+            print(walls(simulator, cell, args.guests, args), flush=True)
+        return
+    print(HEAD)
     stated: list[Answer] = []
-    for rate, alarm, build in itertools.product(args.rates, args.alarms, args.builds):
-        cell = Cell(args.n, rate, alarm, build)
+    for cell in cells(args):
         for name in args.searches.split(","):
-            answers = simulate(name, known[name], cell, args.sims, cache)
-            table.add_row(*row(name, cell, answers))
+            answers = simulator.answers(name, cell, args.sims, args.confidence)
+            print(row(name, cell, answers), flush=True)
             stated += answers if name == "ours" else []
-    Console(width=100).print(table)
     if args.honesty:
         print(honesty(stated))
 
