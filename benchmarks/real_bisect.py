@@ -1,13 +1,15 @@
 """Bisecting a real series on real guests, beside plain git bisect run.
 
 python benchmarks/real_bisect.py [--culprit 7] [--base v5.10-debug] [--time 1] [--guests 2]
-                                 [--plain 3] [--folder /tmp/real-bisect]
+                                 [--range] [--plain 3] [--folder /tmp/real-bisect]
 
 Makes a series of 8 patches on the base: seven change words that the kernel prints, one brings back
 the race of guests/patches/reintroduce/anon-rmap-locked.patch.  With --culprit 0 no patch of the
 series does it, and --base v5.10-anon-race has it already: the case of the thread that the project
 comes from.  --plain N bisects the same kernels N times by git bisect run, one run a commit: a pass
-is proof there.  A short --time makes the race one that hides.
+is proof there.  A short --time makes the race one that hides.  With --range the series is a git
+repository of nine commits, and both bisect that: `harness bisect --range`, and `git bisect run`
+with the tree that it checks out.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness.kernel.patch import apply_all
@@ -51,13 +54,22 @@ Subject: [PATCH {number}/8] {title}
 """
 
 
-def make_series(base: str, culprit: int, folder: Path) -> Path:
-    """The mailbox, each patch made against the tree with those before it."""
+@dataclass(frozen=True)
+class Made:
+    """The series as a mailbox, and as trees: that of the base, then one behind each patch."""
+
+    box: Path
+    trees: tuple[str, ...]
+    titles: tuple[str, ...]
+
+
+def make_series(base: str, culprit: int, folder: Path) -> Made:
+    """Each patch is made against the tree with those before it."""
     cache, progress = cache_dir(), Progress()
     store, spec = Store.open(cache), load_kernel(base)
     tree = apply_all(store, resolve(spec, cache, progress).tree, spec.patches).tree
     innocent = iter(INNOCENT)
-    mails = []
+    mails, trees, titles = [], [tree], ["the base"]
     for number in range(1, 9):
         if number == culprit:
             text = CULPRIT.read_text(encoding="utf-8")
@@ -70,9 +82,62 @@ def make_series(base: str, culprit: int, folder: Path) -> Path:
         tree = apply_all(store, tree, [patch]).tree
         patch.unlink()
         mails.append(MAIL.format(number=number, title=title, diff=diff))
+        trees.append(tree)
+        titles.append(title)
     box = folder / "series.mbox"
     box.write_text("\n".join(mails), encoding="utf-8")
-    return box
+    return Made(box, tuple(trees), tuple(titles))
+
+
+class Repository:
+    """A git repository whose commits are tagged patch-0, patch-1 and so on."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir()
+        self.git("init", "--quiet", "--initial-branch=main")
+
+    def git(self, *words: str) -> str:
+        names = ["GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL"]
+        done = subprocess.run(
+            ["git", "-C", str(self.folder), *words],
+            env=os.environ | dict.fromkeys(names, "developer@localhost"),
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        return done.stdout.strip()
+
+    def bisect(self, trial: list[str], count: int) -> None:
+        """git bisect run, some times over."""
+        for _ in range(count):
+            start = time.monotonic()
+            self.git("bisect", "start", "patch-8", "patch-0")
+            said = self.git("bisect", "run", *trial).splitlines()
+            (self.folder.parent / "git-bisect-run.txt").write_text("\n".join(said))
+            at = [n for n, line in enumerate(said) if line.endswith("is the first bad commit")]
+            found = (
+                self.git("log", "-1", "--format=%s", said[at[0]].split()[0]) if at else "nothing"
+            )
+            steps = sum(line.startswith("Bisecting: ") for line in said) + 1
+            seconds = time.monotonic() - start
+            print(f"git bisect run: {found}, {steps} steps, {seconds:.0f} s", flush=True)
+            self.git("bisect", "reset")
+
+
+def repository_of(made: Made, folder: Path) -> Repository:
+    """The series as commits; their objects are those of the cache."""
+    found = Repository(folder)
+    objects = Store.open(cache_dir()).attempt("rev-parse", "--absolute-git-dir").text.strip()
+    borrowed = folder / ".git" / "objects" / "info" / "alternates"
+    borrowed.write_text(f"{objects}/objects\n", encoding="utf-8")
+    parent: list[str] = []
+    for number, (tree, title) in enumerate(zip(made.trees, made.titles, strict=True)):
+        commit = found.git("commit-tree", tree, *parent, "-m", f"patch {number}: {title}")
+        found.git("tag", f"patch-{number}", commit)
+        parent = ["-p", commit]
+    found.git("reset", "--quiet", "--hard", "patch-8")
+    return found
 
 
 def reworded(store: Store, tree: str, file: str, old: str, new: str) -> str:
@@ -95,9 +160,9 @@ def harness() -> str:
     return str(Path(sys.executable).with_name("harness"))
 
 
-def bisect(args: argparse.Namespace, box: Path, folder: Path) -> Path:
+def bisect(args: argparse.Namespace, what: list[str], folder: Path) -> Path:
     """The harness's own; gives its folder."""
-    argv = [harness(), "bisect", "start", CASE, "--kernel", args.base, "--series", str(box)]
+    argv = [harness(), "bisect", "start", CASE, *what]
     argv += ["--time", str(args.time), "--guests", str(args.guests)]
     start = time.monotonic()
     status = subprocess.run([*argv, "--results", str(folder)], cwd=PROJECT, check=False).returncode
@@ -106,41 +171,31 @@ def bisect(args: argparse.Namespace, box: Path, folder: Path) -> Path:
     return logs[-1].parent
 
 
-def plain(args: argparse.Namespace, found: Path, folder: Path) -> None:
-    """git bisect over commits that each hold the declaration of one kernel of the series."""
-    repository = folder / "repository"
-    repository.mkdir()
-    names = ["GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL"]
-    env = os.environ | dict.fromkeys(names, "developer@localhost")
-
-    def git(*words: str) -> str:
-        done = subprocess.run(
-            ["git", "-C", str(repository), *words],
-            env=env,
-            check=False,
-            capture_output=True,
-            text=True,
-        )
-        return done.stdout
-
-    git("init", "--quiet", "--initial-branch=main")
+def declarations(args: argparse.Namespace, found: Path, folder: Path) -> Repository:
+    """Commits that each hold the declaration of one kernel of the series, which is built."""
+    repository = Repository(folder)
     base = load_kernel(args.base)
     declared = [base.file, *sorted((found / "commits").glob("*.yaml"))]
     for number, file in enumerate(declared):
-        (repository / "kernel.yaml").write_text(f"extends: {file.absolute()}\n", encoding="utf-8")
-        git("add", "-A")
-        git("commit", "--quiet", "-m", f"patch {number}")
-        git("tag", f"patch-{number}")
-    trial = [harness(), "trial", CASE, "--kernel", "./kernel.yaml", "--runs", "1"]
-    trial += ["--time", str(args.time), "--guests", "1", "--results", str(folder)]
-    for _ in range(args.plain):
-        start = time.monotonic()
-        git("bisect", "start", "patch-8", "patch-0")
-        said = git("bisect", "run", *trial)
-        first = [line for line in said.splitlines() if line.strip().startswith("patch ")]
-        seconds = time.monotonic() - start
-        print(f"git bisect run: {(first or ['nothing'])[-1].strip()} after {seconds:.0f} s")
-        git("bisect", "reset")
+        (folder / "kernel.yaml").write_text(f"extends: {file.absolute()}\n", encoding="utf-8")
+        repository.git("add", "-A")
+        repository.git("commit", "--quiet", "-m", f"patch {number}")
+        repository.git("tag", f"patch-{number}")
+    return repository
+
+
+def trial(args: argparse.Namespace, folder: Path, *where: str) -> list[str]:
+    """One trial of the checked out commit, as long as those of the harness's own search."""
+    argv = [harness(), "trial", CASE, *where, "--runs", "1", "--time", str(args.time)]
+    return [*argv, "--guests", "1", "--results", str(folder)]
+
+
+def bare(base: str, folder: Path) -> Path:
+    """A kernel configured as ``base``, without its patches: those are in the commits already."""
+    config = ", ".join(str(file) for file in load_kernel(base).config)
+    file = folder / "bare.yaml"
+    file.write_text(f"source: {{tree: {folder}}}\nconfig: [{config}]\n", encoding="utf-8")
+    return file
 
 
 def main() -> None:
@@ -149,15 +204,23 @@ def main() -> None:
     parser.add_argument("--base", default="v5.10-debug")
     parser.add_argument("--time", type=int, default=1)
     parser.add_argument("--guests", type=int, default=2)
+    parser.add_argument("--range", action="store_true", help="of a git repository")
     parser.add_argument("--plain", type=int, default=3)
     parser.add_argument("--folder", type=Path, default=Path("/tmp/real-bisect"))
     args = parser.parse_args()
     folder = args.folder / f"{args.base}-{args.culprit}-{int(time.time())}"
     folder.mkdir(parents=True)
-    box = make_series(args.base, args.culprit, folder)
-    found = bisect(args, box, folder)
-    if args.plain:
-        plain(args, found, folder)
+    made = make_series(args.base, args.culprit, folder)
+    if args.range:
+        repository, kernel = repository_of(made, folder / "repository"), bare(args.base, folder)
+        span = ["--tree", str(repository.folder), "--range", "patch-0..patch-8"]
+        bisect(args, ["--kernel", str(kernel), *span], folder)
+        tried = trial(args, folder, "--kernel", str(kernel), "--tree", ".")
+    else:
+        found = bisect(args, ["--kernel", args.base, "--series", str(made.box)], folder)
+        repository = declarations(args, found, folder / "repository")
+        tried = trial(args, folder, "--kernel", "./kernel.yaml")
+    repository.bisect(tried, args.plain)
 
 
 if __name__ == "__main__":
