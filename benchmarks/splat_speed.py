@@ -2,9 +2,11 @@
 
     python benchmarks/splat_speed.py [--sizes 4,16,64]
 
-Three consoles, made of what the project's own guests printed: one that is clean, one with a report
-in every megabyte, and a flood, in which one report follows the other with nothing between.  All
-go through ``Reader.feed`` in pieces of 1 MiB; each row is a process of its own.
+Four consoles, made of what the project's own guests printed: one that is clean, one with a report
+in every megabyte, a flood, in which one report follows the other with nothing between, and the
+same with another name for each function in every report, so that nothing but reports is read and
+none is like one before.  All go through ``Reader.feed`` in pieces of a megabyte; each row is a
+process of its own.
 """
 
 from __future__ import annotations
@@ -23,8 +25,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from harness.splat.reader import Reader
 
 CONSOLES = Path(__file__).resolve().parent.parent / "tests" / "consoles"
-KINDS = ("clean", "a report a MB", "flood")
+KINDS = ("clean", "a report a MB", "flood", "all different")
 MB = 1_000_000
+_FUNCTION = re.compile(rb"([A-Za-z_][\w.]*)(\+0x)")
 _STAMP = re.compile(rb"\[ *\d+\.\d{6}\]")
 
 
@@ -35,21 +38,22 @@ def clean_megabyte() -> bytes:
     return lines * (MB // len(lines))
 
 
-def reports() -> Iterator[bytes]:
-    """One KASAN report, 30 ms later each time."""
+def reports(*, different: bool = False) -> Iterator[bytes]:
+    """One KASAN report, 30 ms later each time; or one with other functions each time."""
     text = (CONSOLES / "v5.10-anon-race-1.log").read_bytes()
     report = text[text.rfind(b"\n", 0, text.index(b"BUG: KASAN")) + 1 :]
-    at = 20.0
+    at, number = 20.0, 0
     while True:
-        at += 0.03
-        yield _STAMP.sub(b"[%12.6f]" % at, report)
+        at, number = at + 0.03, number + 1
+        made = _FUNCTION.sub(rb"\1_%d\2" % number, report) if different else report
+        yield _STAMP.sub(b"[%12.6f]" % at, made)
 
 
 def pieces(kind: str, size: int) -> Iterator[bytes]:
     """About ``size`` bytes, a megabyte at a time: no more of it is ever in memory."""
-    clean, report, made = clean_megabyte(), reports(), 0
+    clean, report, made = clean_megabyte(), reports(different=kind == "all different"), 0
     while made < size:
-        if kind == "flood":
+        if kind in ("flood", "all different"):
             piece = b"".join(next(report) for _ in range(175))
         else:
             piece = clean + (next(report) if kind != "clean" else b"")

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from harness.splat import reader as reader_module
+from harness.splat.prefilter import markers
 from harness.splat.reader import Reader, read
 from harness.splat.report import Splat
 from tests.splat_samples import BAR, SAMPLES
@@ -63,6 +66,34 @@ def test_chunk_borders_do_not_matter(pieces: list[bytes], cuts: list[int]) -> No
     for splat in whole:
         assert 0 <= splat.start < splat.end <= len(text)
         assert splat.title and splat.headline
+
+
+def by_single_lines(text: bytes) -> list[Splat]:
+    """What a reader finds that takes no short cuts."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Reader, "_plain", lambda *_: 0)
+        patched.setattr(Reader, "_skim", lambda *_: 0)
+        patched.setattr(reader_module, "markers", lambda data, **_: markers(data))
+        return grown(text, [])
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(PIECES, max_size=60))
+def test_short_cuts_change_nothing(pieces: list[bytes]) -> None:
+    text = b"".join(pieces)
+    assert grown(text, []) == by_single_lines(text)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_short_cuts_change_nothing_where_two_tasks_print(data: st.DataObject) -> None:
+    text = data.draw(st.sampled_from(CONSOLES))
+    lines = text.splitlines(True)
+    for _ in range(data.draw(st.integers(0, 40))):
+        at = data.draw(st.integers(0, len(lines)))
+        lines.insert(at, data.draw(PIECES))
+    text = b"".join(lines)
+    assert grown(text, []) == by_single_lines(text)
 
 
 @settings(max_examples=200, deadline=None)

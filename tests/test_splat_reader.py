@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from harness.splat.families import FAMILIES, REFINEMENTS, head_of
+from harness.splat.family import Family
 from harness.splat.prefilter import holds_marker
 from harness.splat.reader import MAX_LINE, Reader, read
 from harness.splat.report import Slab, Splat
@@ -64,6 +67,19 @@ def test_every_head_holds_a_marker(sample: Sample) -> None:
     heads = [line for line in sample.lines if head_of(line.encode())]
     assert heads
     assert all(holds_marker(line.encode() + b"\n") for line in heads)
+    assert all(holds_marker(line, prefixed=True) for line in console(tuple(heads)))
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.data(), st.sampled_from(FAMILIES), st.sampled_from(["]", "] ", "]  ", "][    T1] "]))
+def test_every_head_of_every_family_holds_a_marker(
+    data: st.DataObject, family: Family, prefix: str
+) -> None:
+    head = data.draw(st.from_regex(family.head))
+    text = head[re.search(family.head, head).start() :]  # type: ignore[union-attr]
+    assume(b"\n" not in text and family.head.match(text))
+    assert holds_marker(text + b"\n")
+    assert holds_marker(b"[    1.000000" + prefix.encode() + text + b"\n", prefixed=True)
 
 
 def test_every_family_has_a_sample() -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from itertools import pairwise
 
 from harness.splat import skips
@@ -13,8 +12,7 @@ from harness.splat.dispatch import dispatches, faults
 from harness.splat.family import Blame, Family
 from harness.splat.frames import base_name
 from harness.splat.report import Frame
-from harness.splat.skips_library import CONSOLE
-from harness.splat.skips_machinery import ENTRY, MACHINERY, REPORTING
+from harness.splat.skips import Names
 
 # The kernel's own name of a system call differs by version and architecture.
 _SYSCALL = re.compile(
@@ -56,14 +54,9 @@ class Trail:
     safe: Sequence[Frame] = ()
 
 
-@cache
-def _skipped(family: str, kind: str, blame: Blame) -> re.Pattern[str]:
-    return skips.compiled(*skips.lists_for(family, kind, blame))
-
-
 def is_machinery(function: str) -> bool:
     """Whether it is of the reporting, or of the way between user space and the kernel."""
-    return skips.compiled(REPORTING, MACHINERY, ENTRY).fullmatch(function) is not None
+    return function in skips.INNARDS
 
 
 def syscall(function: str) -> str:
@@ -77,25 +70,27 @@ def _names(frames: Iterable[Frame]) -> list[str]:
 
     Inlined ones are left out: a raw report of the same event does not show them.
     """
-    return [
-        base_name(frame.function)
-        for frame in frames
-        if frame.sure and frame.function and not frame.inlined
-    ]
+    return [*_each(frames)]
 
 
-def first(frames: Iterable[Frame], skipped: re.Pattern[str]) -> str:
+def _each(frames: Iterable[Frame]) -> Iterator[str]:
+    for frame in frames:
+        if frame.sure and frame.function and not frame.inlined:
+            yield base_name(frame.function)
+
+
+def first(frames: Iterable[Frame], skipped: Names) -> str:
     """The first function that is not on the lists."""
-    return next((name for name in _names(frames) if not skipped.fullmatch(name)), "")
+    return next((name for name in _each(frames) if name not in skipped), "")
 
 
-def _entry(frames: Sequence[Frame], skipped: re.Pattern[str]) -> str:
+def _entry(frames: Sequence[Frame], skipped: Names) -> str:
     """Below the first dispatcher, going outward from the innermost function."""
     names = _names(frames)
     if any(_CROSS_CPU.fullmatch(name) for name in names):
         return "smp_call_function"
     for calls in (dispatches, faults):
-        told = [name for name in names if calls(name) or not skipped.fullmatch(name)]
+        told = [name for name in names if calls(name) or name not in skipped]
         if told and calls(told[0]):
             return syscall(told[0])
         for name, caller in pairwise(told):
@@ -115,21 +110,20 @@ def interrupted(frames: Sequence[Frame]) -> Sequence[Frame]:
     return ()
 
 
-def _stalled(family: str, trail: Trail, skipped: re.Pattern[str]) -> str:
+def _stalled(family: str, trail: Trail, skipped: Names) -> str:
     """A lockup is told by the CPU that is stuck: its backtrace comes first, and as it is.  An RCU
     stall may be told by any CPU: what an interrupt found running was stuck."""
     stacks = trail.stacks
     inside = [interrupted(stack) for stack in stacks]
     order = [*inside, *stacks] if family == "RCUSTALL" else [*stacks[:1], *inside, *stacks]
-    outside = skips.compiled(skips.INTERRUPT)
     for stack in order:
-        told = [frame for frame in stack if not outside.fullmatch(base_name(frame.function))]
+        told = [frame for frame in stack if base_name(frame.function) not in skips.INTERRUPTS]
         if found := _entry(stack if stack in inside else told, skipped):
             return found
     return first([*trail.access, *trail.pointers], skipped)
 
 
-def _waiting(access: Sequence[Frame], skipped: re.Pattern[str]) -> str:
+def _waiting(access: Sequence[Frame], skipped: Names) -> str:
     names = _names(access)
     for name in names:
         for pattern, shared in _SHARED_WAITS:
@@ -149,12 +143,11 @@ def _in_a_checker(head: Sequence[Frame], access: Sequence[Frame]) -> bool:
     return bool(own and above) and _CHECKER.fullmatch(above[0]) is not None
 
 
-def _prints(trail: Trail, skipped: re.Pattern[str]) -> bool:
+def _prints(trail: Trail, skipped: Names) -> bool:
     """Whether the lock that is wanted is the console's: whoever holds the other one printed
     under it, and is to blame.  The console's own functions would be the same for all of these."""
     wanted = base_name(trail.locks[0].function) if trail.locks else ""
-    console = skips.compiled(CONSOLE)
-    return bool(skipped.fullmatch(wanted)) and bool(console.fullmatch(first(trail.access, skipped)))
+    return wanted in skipped and first(trail.access, skipped) in skips.PRINTS
 
 
 def function(family: Family, name: str, kind: str, trail: Trail) -> str:
@@ -162,7 +155,7 @@ def function(family: Family, name: str, kind: str, trail: Trail) -> str:
 
     ``name`` and ``kind`` are the family's, after refinement.
     """
-    skipped = _skipped(name, kind, family.blame)
+    skipped = skips.names(name, kind, family.blame)
     head = (Frame(trail.head),) if trail.head else ()
     pointers, access = trail.pointers, trail.access
     match family.blame:
@@ -189,7 +182,4 @@ def function(family: Family, name: str, kind: str, trail: Trail) -> str:
                 return base_name(trail.head)
             own = [*head, *pointers[:1]] if name == "WARNING" else [*head] if family.bars else []
             order = [*own, *access, *pointers, *head]
-    primitives = skips.compiled(REPORTING, MACHINERY)
-    return (
-        first(order, skipped) or first(order, primitives) or first(order, skips.compiled(REPORTING))
-    )
+    return first(order, skipped) or first(order, skips.PRIMITIVES) or first(order, skips.REPORTS)

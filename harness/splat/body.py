@@ -11,12 +11,13 @@ from harness.splat.draft import Draft, Head
 from harness.splat.facts import scenario
 from harness.splat.families import REFINEMENTS
 from harness.splat.frames import base_name, frame
-from harness.splat.lines import Line, plain
+from harness.splat.lines import plain
 from harness.splat.report import Splat, Stack
 from harness.splat.sections import Scanned, scan
 
 # Lines below the head in which a refinement may still find what the report is about.
 _OPENING = 12
+_REFINED = frozenset(name for refinement in REFINEMENTS for name in refinement.names)
 _ADDRESSES = re.compile(r"0x[0-9a-f]{2,16}|\b[0-9a-f]{8,16}\b")
 _NUMBERS = re.compile(r"(?<![A-Za-z_])\d{1,20}\b")
 
@@ -29,16 +30,18 @@ def stable(title: str) -> str:
 def build(draft: Draft) -> Splat:
     """The report of a draft; what stands before its head belongs to it too."""
     first, *others = draft.heads
-    whole = _splat(first, draft.lines, first.at)
+    whole = _splat(first, draft.texts, first.at, draft.start, draft.end)
     doubts = soundness.doubt(whole.splat, first.family, whole.scanned, draft)
     begin = whole.splat.start
-    secondary = tuple(_came_of_it(head, draft.lines[head.at :], begin) for head in others)
+    secondary = tuple(_came_of_it(head, draft, begin) for head in others)
+    if not secondary and not doubts:
+        return whole.splat
     return replace(whole.splat, secondary=secondary, corrupted=doubts)
 
 
-def _came_of_it(head: Head, lines: Sequence[Line], begin: int) -> Splat:
+def _came_of_it(head: Head, draft: Draft, begin: int) -> Splat:
     """A secondary report.  A trap is where it struck, whoever may be to blame for it."""
-    built = _splat(Head(head.family, head.match, 0), lines, 0)
+    built = _splat(head, draft.texts[head.at :], 0, head.line.start, draft.end)
     splat = replace(built.splat, text="", follows=begin)
     pointers = built.scanned.facts.pointers
     if splat.kind in {"invalid opcode", "int3"} and pointers and splat.function:
@@ -58,16 +61,17 @@ class _Built:
         self.splat, self.scanned = splat, scanned
 
 
-def _splat(head: Head, lines: Sequence[Line], at: int) -> _Built:
+def _splat(head: Head, texts: Sequence[bytes], at: int, start: int, end: int) -> _Built:
     family, match = head.family, head.match
-    scanned = scan(family, lines)
+    scanned = scan(family, texts)
     facts = scanned.facts
     name, kind, stem = family.name, family.kind, family.title
-    opening = [line.text for line in lines[: at + _OPENING] if frame(line.text) is None]
-    for refinement in REFINEMENTS:
-        if name in refinement.names and any(refinement.tells.search(t) for t in opening):
-            name, kind, stem = refinement.name, refinement.kind, refinement.title
-            break
+    if name in _REFINED:
+        opening = [text for text in texts[: at + _OPENING] if frame(text) is None]
+        for refinement in REFINEMENTS:
+            if name in refinement.names and any(refinement.tells.search(t) for t in opening):
+                name, kind, stem = refinement.name, refinement.kind, refinement.title
+                break
     what = _group(match, "what")
     kind = stable(kind.format(what=what)).lower() if what else kind
     if name == "PANIC":
@@ -104,21 +108,21 @@ def _splat(head: Head, lines: Sequence[Line], at: int) -> _Built:
         family=name,
         kind=kind,
         title=title,
-        headline=plain(lines[at].text).strip(),
+        headline=plain(texts[at]).strip(),
         function=to_blame,
-        start=lines[0].start,
-        end=max(line.end for line in lines),
+        start=start,
+        end=end,
         task=facts.task,
         access=facts.access,
         size=facts.size,
         stacks=listed,
-        text="\n".join(plain(line.text) for line in lines) + "\n",
+        text=plain(b"\n".join(texts)) + "\n",
         cpu=facts.cpu,
         kernel=facts.kernel,
         taint=facts.taint,
         build_id=facts.build_id,
-        stamp=lines[at].stamp,
+        stamp=head.line.stamp,
         slab=facts.slab,
-        scenario=scenario([line.text for line in lines]) if name == "LOCKDEP" else "",
+        scenario=scenario(texts) if name == "LOCKDEP" else "",
     )
     return _Built(splat, scanned)

@@ -298,7 +298,10 @@ CHECKERS: tuple[Family, ...] = (
     Family(
         "BADPAGE",
         "bad page table entry",
-        _head(r"[\w./-]{1,64}\.[ch]:\d{1,6}: (?P<what>bad (?:pgd|p4d|pud|pmd|pte)) [0-9a-fpx(]"),
+        _head(
+            r"(?:mm|arch)/[\w./-]{1,64}\.[ch]:\d{1,6}: "
+            r"(?P<what>bad (?:pgd|p4d|pud|pmd|pte)) [0-9a-fpx(]"
+        ),
         "BUG: {what}",
         Blame.NOBODY,
         stacked=False,

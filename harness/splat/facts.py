@@ -83,14 +83,14 @@ class Facts:
             self.task = plain(found.group(1))
         elif b" #" in text and not self.kernel and (found := _IDENT.match(text)):
             self.kernel, self.taint = plain(found.group(1)), _letters(found.group(2))
-        if not self.access:
+        if not self.access and (b"ead" in text or b"rite" in text or b"#PF" in text):
             if found := _ACCESS.search(text):
                 self.access = found.group(1).decode().lower().partition("-")[0]
                 size = found.group(2) or found.group(3) or found.group(4)
                 self.size = int(size) if size else 0
             elif (found := _PAGE_ACCESS.match(text)) and found.group(1):
                 self.access = found.group(1).decode()
-        if not self.caller and (found := _CALLER.match(text)):
+        if b"c" in text and not self.caller and (found := _CALLER.match(text)):
             self.caller = found.group(1).decode()
         if not self.cache and b"cache" in text and (found := _CACHE.search(text)):
             self.cache = plain(found.group(1) or found.group(3) or found.group(6))

@@ -21,13 +21,14 @@ from dataclasses import replace
 
 from harness.splat import body
 from harness.splat.cascade import Cascades
-from harness.splat.draft import LINGER, PREAMBLE, Draft, afterwards
+from harness.splat.draft import LINGER, MAX_BYTES, PREAMBLE, Draft, afterwards
 from harness.splat.families import head_of
 from harness.splat.family import Family
 from harness.splat.lines import STAMP, Line, records
-from harness.splat.prefilter import LOADER, NEVER, Prefilter
+from harness.splat.prefilter import LOADER, NEVER, Nexts, markers
 from harness.splat.repeats import Print, Repeats, extent, fingerprint
 from harness.splat.report import Splat
+from harness.splat.runs import GLANCE, WALLS, WINDOW, plain_run
 
 MAX_LINE = 16384
 MAX_OPEN = 64
@@ -64,6 +65,7 @@ class Reader:
         self._repeats = Repeats()
         self._cascades = Cascades()
         self._print: Print | None = None
+        self._window = GLANCE
 
     @property
     def pending(self) -> bool:
@@ -125,7 +127,7 @@ class Reader:
         self._position += size
         found = STAMP.search(data) if not self._prefixed else None
         prefix_at = found.start() if found else (-1 if self._prefixed else NEVER)
-        filtered = Prefilter(data)
+        filtered, walls = markers(data, prefixed=prefix_at < 0), Nexts(data, WALLS)
         stop = filtered.next(0)
         while position < size:
             if not self._open:
@@ -133,6 +135,12 @@ class Reader:
                     break
                 start = max(position, data.rfind(b"\n", position, stop) + 1)
                 position = start + (stop - start) // MAX_LINE * MAX_LINE
+            elif prefix_at <= position:
+                wall = min(stop, walls.next(position), size)
+                last = data.rfind(b"\n", position, min(wall, position + self._window)) + 1
+                if after := self._plain(data, position, last):
+                    position = after
+                    continue
             limit = min(size, position + MAX_LINE)
             end = data.find(b"\n", position, limit) + 1 or limit
             marked = stop < end
@@ -150,6 +158,29 @@ class Reader:
             if marked:
                 stop = filtered.next(end)
         self._prefixed = self._prefixed or found is not None
+
+    def _plain(self, data: bytes, start: int, end: int) -> int:
+        """Take the plain lines in ``data[start:end]`` that belong to the only open report; the end
+        of the last one, 0 where there is none."""
+        draft = next(iter(self._open.values()))
+        if end <= start or len(self._open) > 1 or draft.ended or draft.nmi or not draft.heads:
+            return 0
+        run = plain_run(
+            data,
+            start,
+            end,
+            base=self._position - len(data),
+            context=draft.context,
+            stamp=draft.stamp,
+            most=draft.room,
+            gap=QUIET_SECONDS,
+        )
+        if not run.texts or draft.size + run.size >= MAX_BYTES:
+            self._window = GLANCE
+            return 0
+        self._window = WINDOW
+        draft.extend(run)
+        return run.end - self._position + len(data)
 
     def _skim(self, data: bytes, start: int) -> int:
         """Pass over a report that came too often already; its end, 0 where it must be read."""
@@ -229,7 +260,7 @@ class Reader:
         text = line.text
         if not draft.heads:
             draft.add(line)
-            if len(draft.lines) > PREAMBLE:
+            if len(draft.texts) > PREAMBLE:
                 del self._open[draft.context]
             return
         if draft.ended:
@@ -272,7 +303,7 @@ class Reader:
 
     def _expire(self, line: Line) -> None:
         for context, draft in list(self._open.items()):
-            last = draft.lines[-1].stamp
+            last = draft.stamp
             if draft.ended:
                 draft.waited += line.context != context
             quiet = 0 <= last < line.stamp - QUIET_SECONDS
@@ -285,7 +316,8 @@ class Reader:
         if draft is not None and draft.heads and draft.certain:
             splat = body.build(draft)
             if self._repeats.is_news(splat, draft.print):
-                self._done.append(replace(splat, follows=self._cascades.follows(splat)))
+                follows = self._cascades.follows(splat)
+                self._done.append(splat if follows < 0 else replace(splat, follows=follows))
 
 
 def opened(first: bytes) -> Reader:

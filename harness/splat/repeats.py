@@ -12,7 +12,7 @@ from harness.splat.signature import signature
 
 Print = tuple[bytes, tuple[bytes, ...]]
 
-KEPT = 16
+KEPT = 6
 """Sightings of one report that are given; more of it tells nothing new."""
 _REMEMBERED = 256
 _SIGNATURES = 4096
@@ -61,11 +61,12 @@ class Repeats:
         self._seen: Counter[str] = Counter()
         self._counted: Counter[str] = Counter()
         self._prints: OrderedDict[Print, str] = OrderedDict()
+        self._flooding = False
 
     @property
     def flooding(self) -> bool:
-        """Whether a report came so often that the next one may well be the same."""
-        return bool(self._counted)
+        """Whether a report came so often that the next ones may well be the same."""
+        return self._flooding
 
     def again(self, print_: Print) -> bool:
         """Count a report that needs no look: it is one that came too often, to the letter."""
@@ -106,6 +107,7 @@ class Repeats:
         if len(self._seen) >= _SIGNATURES and key not in self._seen:
             return True
         self._seen[key] += 1
+        self._flooding |= self._seen[key] >= KEPT - 1  # the last one that is given is compared to
         if self._seen[key] <= KEPT:
             return True
         self._counted[key] += 1

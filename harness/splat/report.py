@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Frame:
+class Frame(NamedTuple):  # a report has a hundred, and a console many reports: cheap to make
     """One line of a stack.  ``place`` is file:line where symbols were at hand.
 
     ``sure`` is False for the ``?`` frames that the unwinder merely found on the stack.

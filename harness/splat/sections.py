@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from harness.splat.facts import Facts
 from harness.splat.family import Family
 from harness.splat.frames import caller, frame, pointer
-from harness.splat.lines import Line
 from harness.splat.report import Frame, Stack
 
 _AT = re.compile(
@@ -37,6 +36,8 @@ _SECTIONS: tuple[tuple[re.Pattern[bytes], str], ...] = (
 )
 # What any of the lines above begins with: one cheap look before the many.
 _OPENING = re.compile(rb"\s{0,4}(?:[CcBb]a|stack b|\.\.\.|[AaFfLSUk]|\{|irq|-> #|\d)")
+# How lines begin that name an instruction pointer.
+_POINTS = re.compile(rb"\s{0,16}(?:[RE]?IP: |e?pc : |PC is at )")
 # Registers, memory around an address, code bytes: no line of these is about anything else.
 _DUMP = re.compile(
     rb"(?:[ >]{0,2}(?:[0-9a-f]{16}|[0-9a-f]{8}): ?[0-9a-f]{2} |Code: |[RE][A-D0-9S][XIP0-9]: "
@@ -105,37 +106,35 @@ class Scanned:
         return []
 
 
-def scan(family: Family, lines: Sequence[Line]) -> Scanned:
+def scan(family: Family, texts: Sequence[bytes]) -> Scanned:
     """Take the lines of a report apart."""
     found = Scanned()
     facts = found.facts
     current = found.open("access") if family.name in BARE_STACKS else ""
+    frames = found.frames.get(current)
     entry: Frame | None = None
     outer: Frame | None = None
     due, patience = False, 0
     previous = b""
-    for line in lines:
-        text = line.text
+    for text in texts:
         before, previous = previous, text
-        if named := frame(text):
+        plus = b"+0x" in text
+        if not plus and _DUMP.match(text):
+            continue
+        if (plus or b":" in text or b" from " in text) and (named := frame(text)):
             due = False
             if before.endswith(b"at:"):
                 facts.locks.append(named)
-            elif current:
-                found.frames[current].append(named)
-                outer = caller(text)
+            elif frames is not None:
+                frames.append(named)
+                outer = caller(text) if b" from " in text else None
             continue
-        if outer is not None:
-            found.frames[current].append(outer)
-            outer = None
-        if (ip := pointer(text)) is not None:
+        if _POINTS.match(text) and (ip := pointer(text)) is not None:
             facts.pointers.append(ip)
-            if current and found.frames[current]:
-                found.frames[current].append(ip)
+            if frames:
+                frames.append(ip)
             else:
                 entry = ip
-            continue
-        if _DUMP.match(text):
             continue
         if due:
             patience -= 1
@@ -143,9 +142,14 @@ def scan(family: Family, lines: Sequence[Line]) -> Scanned:
                 due, found.empty = False, found.empty + 1
             elif _NOT_AVAILABLE in text:
                 due = False
+        if not text:
+            continue
         if text.endswith(_GLUED):
             text = text[-len(_GLUED) :]  # behind a line of the stack's raw words
         if (begun := _section(text)) is not None:
+            if frames is not None and outer is not None:
+                frames.append(outer)
+            outer = None
             if _FRAMES_DUE.match(text):
                 found.empty += due
                 due, patience = True, _PATIENCE
@@ -153,6 +157,7 @@ def scan(family: Family, lines: Sequence[Line]) -> Scanned:
             elif begun == "access":
                 found.headers += 1
             current = found.open(begun)
+            frames = found.frames.get(current)
             if begun == "access" and entry is not None:
                 found.entries[current], entry = entry, None
         if b"at:" in text and (at := _AT.search(text)):
@@ -163,11 +168,11 @@ def scan(family: Family, lines: Sequence[Line]) -> Scanned:
                 int(size, 16) if size else -1,
             )
             facts.locks.append(lock)
-            if current == "held locks" or current.startswith("held locks "):
-                found.frames[current].append(lock)
+            if frames is not None and current.startswith("held locks"):
+                frames.append(lock)
         facts.note(text)
-    if outer is not None:
-        found.frames[current].append(outer)
+    if frames is not None and outer is not None:
+        frames.append(outer)
     found.empty += due
     return found
 

@@ -142,12 +142,45 @@ def lists_for(family: str, kind: str, blame: Blame) -> tuple[Skips, ...]:
     return (*lists, *_OWN.get(f"{family}/{kind}", _OWN.get(family, ())))
 
 
+class Names:
+    """The functions on any of some lists.  A name that was asked for is remembered: a flood of
+    reports asks for the same few again and again."""
+
+    _MOST = 4096
+
+    def __init__(self, *lists: Skips) -> None:
+        self._patterns = tuple(map(_pattern, lists))
+        self._known: dict[str, bool] = {}
+
+    def __contains__(self, function: str) -> bool:
+        known = self._known.get(function)
+        if known is None:
+            known = any(pattern.fullmatch(function) for pattern in self._patterns)
+            if len(self._known) < self._MOST:
+                self._known[function] = known
+        return known
+
+
 @cache
-def compiled(*lists: Skips) -> re.Pattern[str]:
-    """One pattern for the whole name of any function on the lists."""
-    return re.compile("|".join(f"(?:{entry})" for entries in lists for entry, _ in entries))
+def _pattern(entries: Skips) -> re.Pattern[str]:
+    return re.compile("|".join(f"(?:{entry})" for entry, _ in entries))
+
+
+# Made now, so that the first report costs no more than the others.
+EVERY = Names(REPORTING, MACHINERY, ENTRY, LIBRARY)
+REPORTS = Names(REPORTING)
+PRIMITIVES = Names(REPORTING, MACHINERY)
+INNARDS = Names(REPORTING, MACHINERY, ENTRY)
+INTERRUPTS = Names(INTERRUPT)
+PRINTS = Names(CONSOLE)
+
+
+@cache
+def names(family: str, kind: str, blame: Blame) -> Names:
+    """What is not to blame in a report of this family and kind (after refinement)."""
+    return Names(*lists_for(family, kind, blame))
 
 
 def is_report_code(function: str) -> bool:
     """Whether the function only finds and prints reports."""
-    return compiled(REPORTING).fullmatch(function.partition(".")[0]) is not None
+    return function.partition(".")[0] in REPORTS

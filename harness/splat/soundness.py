@@ -27,7 +27,7 @@ def doubt(splat: Splat, family: Family, scanned: Scanned, draft: Draft) -> str:
     """Why the report is corrupted, "" for a sound one."""
     if family.torn:
         return "its first line is cut off"
-    if not draft.lines[draft.heads[0].at].whole:
+    if not draft.heads[0].line.whole:
         return "another message cuts into its first line"
     if _TAIL.match(splat.title):
         return "the report that this panic ends is missing"

@@ -156,7 +156,7 @@ class Symbols:
             *inlined, own = lines.get(wanted.get(key, -1)) or [("", "")]
             for function, place in inlined:
                 yield Frame(function, sure=frame.sure, place=place, inlined=True)
-            yield replace(frame, place=own[1] or frame.place)
+            yield frame._replace(place=own[1] or frame.place)
 
         return replace(
             splat,
