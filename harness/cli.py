@@ -8,52 +8,52 @@ run would take for a bad revision.
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
 from collections.abc import Sequence
 
-from rich.console import Console
-
-from harness.commands import (
-    bisects,
-    bundle,
-    campaigns,
-    coverage,
-    doctor,
-    export,
-    guests,
-    history,
-    kernels,
-    manual,
-    nights,
-    payload,
-    prune,
-    report,
-    score,
-    splats,
-    trials,
-)
 from harness.errors import EnvironmentFault, HarnessError
 
-VERBS = (
-    doctor,
-    kernels,
-    guests,
-    prune,
-    trials,
-    payload,
-    campaigns,
-    bisects,
-    nights,
-    score,
-    coverage,
-    history,
-    report,
-    export,
-    bundle,
-    splats,
-)
-"""In the order in which the help names them."""
+VERBS: dict[str, dict[str, str]] = {
+    "doctor": {"doctor": "what this host has and lacks, and the command that mends it"},
+    "kernels": {
+        "kernels": "the declared kernels",
+        "build": "build kernels, or find them built already",
+    },
+    "guests": {
+        "boot": "leave a guest running, and say how to reach it",
+        "shell": "a shell, or one command, in a guest that is running",
+        "halt": "end guests that were left running",
+    },
+    "prune": {"prune": "show the templates of guests, and remove those beyond the limit"},
+    "trials": {
+        "run": "run test cases on kernels and judge them",
+        "reproduce": "run any C file until it splats, or what a report shows until it comes here",
+    },
+    "payload": {"payload": "run other people's tests: LTP's, libhugetlbfs's, the kernel's own"},
+    "campaigns": {
+        "rate": "how often a case fails on a kernel: k of n, and what that proves",
+        "verify": "whether a patch fixes it: kernels with and without, run in turns",
+        "trial": "one verdict with the exit status of git bisect run: 0, 1, 125, 128 and more",
+    },
+    "bisects": {"bisect": "which commit or patch did it, when it fails only now and then"},
+    "nights": {"nightly": "run a plan, and say what is new, gone or changed since the last nights"},
+    "score": {"score": "bring bugs back, one at a time, and count which ones the suite catches"},
+    "coverage": {"coverage": "which lines of the kernel's huge page code the cases reach"},
+    "history": {"history": "what was seen, when first and last, how often"},
+    "report": {"report": "write a page (HTML, one file) that shows what was seen"},
+    "export": {"export": "a run as JUnit XML, KTAP, KCIDB, JSON, or a trial as a mail"},
+    "bundle": {"bundle": "a trial as one tar that repeats it without the harness"},
+    "splats": {"splats": "the kernel's reports in a console or dmesg"},
+    "manual": {
+        "man": "the manual page: harness man | man -l -",
+        "completion": "completion for a shell",
+    },
+}
+"""The modules of ``harness.commands``, and the verbs of each with their help, in the order in which
+the help names them.  A module is imported when one of its verbs is called: all of them together
+take longer than many a verb."""
 
 EXAMPLES = """\
 examples:
@@ -74,7 +74,9 @@ INTERRUPTED = 130
 """128 + SIGINT; git bisect run stops at 128 and more."""
 
 
-def parser() -> argparse.ArgumentParser:
+def parser(verb: str | None = None) -> argparse.ArgumentParser:
+    """The parser of the whole command; with ``verb``, one that knows nothing of the other verbs
+    but their names and what they are for."""
     top = argparse.ArgumentParser(
         prog="harness",
         description="Drives hugetlb page migration in real kernels on virtual machines, and judges"
@@ -83,9 +85,12 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verbs = top.add_subparsers(metavar="VERB", required=True)
-    for module in VERBS:
-        module.add(verbs)
-    manual.add(verbs, parser)
+    for module, helps in VERBS.items():
+        if verb is None or verb in helps:
+            importlib.import_module(f"harness.commands.{module}").add(verbs)
+        else:
+            for name, text in helps.items():
+                verbs.add_parser(name, help=text)
     return top
 
 
@@ -93,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     # argparse (before 3.13) takes "FILE --option -- ARGS" for no ARGS at all, and then complains.
     at = words.index("--") if "--" in words else len(words)
-    top = parser()
+    top = parser(words[0] if words else "")
     args = top.parse_args(words[:at])
     if words[at:] and not hasattr(args, "behind"):
         top.error(f"nothing is expected behind --: {' '.join(words[at:])}")
@@ -117,6 +122,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _complain(error: HarnessError) -> int:
+    from rich.console import Console  # only here, and half of the time that a help takes
+
     console = Console(stderr=True, soft_wrap=True)
     console.print(f"harness: {error.what}", style="red", markup=False, highlight=False)
     if error.hint:

@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -130,3 +131,25 @@ def test_the_example_of_the_documentation_compiles(tmp_path: Path) -> None:
 
     (case,) = load_cases(tmp_path)
     assert case.name == "move_there_and_back"
+
+
+def test_a_verb_is_listed_as_its_own_parser_says(capsys: pytest.CaptureFixture[str]) -> None:
+    assert parser("").format_help() == parser().format_help()
+    for helps in VERBS.values():
+        for verb in helps:
+            with pytest.raises(SystemExit):
+                main([verb, "--help"])
+            assert capsys.readouterr().out.startswith(f"usage: harness {verb}")
+
+
+def test_a_verb_imports_no_other() -> None:
+    say = "import sys; print(*(m for m in sys.modules if m.startswith('harness.')))"
+    for words, want in (
+        (["--help"], set()),
+        (["splats", "--help"], {"harness.commands.splats"}),
+    ):
+        code = f"from harness import cli\ntry: cli.main({words})\nexcept SystemExit: pass\n{say}"
+        ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        loaded = {name for name in ran.stdout.splitlines()[-1].split() if ".commands." in name}
+        assert loaded == want
+        assert "harness.kernel.build" not in ran.stdout

@@ -5,16 +5,15 @@ from __future__ import annotations
 import argparse
 import datetime
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 
-def add(verbs: Any, whole: Callable[[], argparse.ArgumentParser]) -> None:
-    """``whole`` gives the parser of the whole command."""
+def add(verbs: Any) -> None:
     man = verbs.add_parser(
         "man", help="the manual page: harness man | man -l -", description="Prints a manual page."
     )
-    man.set_defaults(main=lambda args: _print(page(whole())))
+    man.set_defaults(main=lambda args: _print(page(_whole())))
     completion = verbs.add_parser(
         "completion",
         help="completion for a shell",
@@ -23,7 +22,13 @@ def add(verbs: Any, whole: Callable[[], argparse.ArgumentParser]) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     completion.add_argument("shell", choices=("bash", "zsh", "tcsh"))
-    completion.set_defaults(main=lambda args: _complete(whole(), args.shell))
+    completion.set_defaults(main=lambda args: _complete(_whole(), args.shell))
+
+
+def _whole() -> argparse.ArgumentParser:
+    from harness.cli import parser  # which imports the verbs, this one too
+
+    return parser()
 
 
 def _complete(top: argparse.ArgumentParser, shell: str) -> int:

@@ -9,21 +9,17 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, Any
-
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from typing import IO, TYPE_CHECKING, Any
 
 from harness.errors import EnvironmentFault, UsageError
-from harness.kernel.build import find
-from harness.spec.kernel import load_kernel
 from harness.splat.noise import known
 from harness.splat.reader import Reader, opened
 from harness.splat.report import Splat
 from harness.splat.shown import as_json, as_mail, listed
 from harness.splat.signature import signature
-from harness.splat.symbols import Symbols
+
+if TYPE_CHECKING:
+    from harness.splat.symbols import Symbols
 
 CHUNK = 1 << 20
 NOTHING_SHOWN = 125
@@ -84,16 +80,21 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _symbols(args: argparse.Namespace) -> Symbols | None:
+    if not args.kernel and args.vmlinux is None:
+        return None
+    # What reads ELF and finds kernels takes longer to import than a console to be read.
+    from harness.kernel.build import find
+    from harness.spec.kernel import load_kernel
+    from harness.splat.symbols import Symbols
+
     if args.kernel:
         built = find(load_kernel(args.kernel))
         if built is None:
             raise UsageError(f"{args.kernel} is not built", hint=f"harness build {args.kernel}")
         return Symbols(built.vmlinux)
-    if args.vmlinux is not None:
-        if not args.vmlinux.is_file():
-            raise UsageError(f"{args.vmlinux}: no such file")
-        return Symbols(args.vmlinux)
-    return None
+    if not args.vmlinux.is_file():
+        raise UsageError(f"{args.vmlinux}: no such file")
+    return Symbols(args.vmlinux)
 
 
 def _open(name: str, closing: ExitStack) -> IO[bytes]:
@@ -171,6 +172,10 @@ def _mail(splats: Iterator[Splat], reader: Reader) -> int:
 
 
 def _table(splats: Iterator[Splat], reader: Reader) -> int:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     firsts, times = _grouped(splats, reader)
     console = Console(soft_wrap=False, highlight=False)
     if not firsts:
@@ -185,7 +190,7 @@ def _table(splats: Iterator[Splat], reader: Reader) -> int:
     for splat in firsts:
         drawn.add_row(
             f"{splat.stamp:.3f}" if splat.stamp >= 0 else "",
-            _said(splat),
+            Text(_said(splat)),  # of a guest, and hostile: no markup, no control codes
             Text(splat.task),
             str(times[signature(splat)]),
             signature(splat),
@@ -194,11 +199,11 @@ def _table(splats: Iterator[Splat], reader: Reader) -> int:
     return sum(one.is_bug for one in firsts)
 
 
-def _said(splat: Splat) -> Text:
+def _said(splat: Splat) -> str:
     lines = [splat.title + (f" ({splat.place})" if splat.place else "")]
     if splat.corrupted:
         lines.append(f"not whole: {splat.corrupted}")
     if splat.follows >= 0:
         lines.append("of the same task as the report before, and may have come of it")
     lines += [f"then {one.title}" for one in splat.secondary]
-    return Text("\n".join(lines))  # of a guest, and hostile: no markup, no control codes
+    return "\n".join(lines)
