@@ -296,6 +296,12 @@ def test_a_second_banner_is_a_reboot() -> None:
     assert [s.family for s in Reader(booted=True).feed(banner)] == ["REBOOT"]
 
 
+def test_a_machine_that_boots_again_and_again() -> None:
+    banner = console(("Linux version 5.10.218 (made up)",), "T0", 0.0)[0]
+    found = read(banner * 4)
+    assert [splat.family for splat in found] == ["REBOOT"] * 3
+
+
 def test_the_reports_of_other_cpus_belong_to_a_stall() -> None:
     stall = console(
         (

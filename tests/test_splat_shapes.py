@@ -262,3 +262,42 @@ def test_what_comes_later_or_of_others_stands_for_itself() -> None:
 def test_what_stands_in_a_report_names_it() -> None:
     (splat,) = read(joined(*SAMPLES["BUG_ON"].lines))
     assert [one.follows for one in splat.secondary] == [splat.start]
+
+
+def test_the_assertion_that_did_not_hold() -> None:
+    page = "page dumped because: VM_BUG_ON_PAGE(page_mapped(page))"
+    lines = console((page, *SAMPLES["BUG_ON"].lines))
+    (splat,) = read(b"".join(lines))
+    assert splat.assertion == "VM_BUG_ON_PAGE(page_mapped(page))"
+    assert splat.title == SAMPLES["BUG_ON"].title
+    assert splat.text.startswith(page)
+    (splat,) = read(joined(*SAMPLES["rwsem"].lines))
+    assert splat.assertion == "DEBUG_RWSEMS_WARN_ON(sem->owner != current)"
+    head = "WARNING: [!mapping] mm/made_up.c:10 at guilty_function+0x12/0x90, CPU#1: shuffle/77"
+    (splat,) = read(joined(head, *SAMPLES["new warning"].lines[2:]))
+    assert (splat.assertion, splat.function) == ("!mapping", "guilty_function")
+
+
+def test_a_page_that_was_dumped_for_nothing_is_no_report() -> None:
+    assert read(joined("page dumped because: VM_WARN_ON_ONCE_PAGE(1)", *["eth0: up"] * 20)) == []
+
+
+@pytest.mark.parametrize("capitals", [False, True])
+@pytest.mark.parametrize("late", [False, True])
+def test_what_syslog_says_again_changes_nothing(capitals: bool, late: bool) -> None:
+    once = console(KASAN)
+    copies = [b"Nov 24 13:50:30 guest kernel: " + line for line in once]
+    if capitals:
+        copies = [copy.upper() for copy in copies]
+    if late:
+        text = b"".join(once[:20] + copies[:20] + once[20:] + copies[20:])
+    else:
+        text = b"".join(line for pair in zip(once, copies, strict=True) for line in pair)
+    (splat,), (alone,) = read(text), read(b"".join(once))
+    assert (splat.title, splat.stacks) == (alone.title, alone.stacks)
+    assert splat.text == alone.text
+
+
+def test_a_copy_in_capitals_without_syslogs_words_is_no_second_report() -> None:
+    once = console(KASAN)
+    assert len(read(b"".join(once) + b"".join(once).upper())) == 1

@@ -183,21 +183,25 @@ def test_another_kernels_report_gets_no_lines(vmlinux: Path) -> None:
         replace(splat, kernel="9.9.1"),
         replace(splat, build_id=own),
         replace(splat, kernel="9.9.1", build_id=own),
+        replace(splat, kernel="9.9.1", build="#1"),
     ):
         assert Symbols(vmlinux).symbolise(known).place.startswith("init/main.c:")
     for stranger, word in (
         (replace(splat, kernel="9.9.2"), "9.9.2"),
+        (replace(splat, kernel="9.9.1", build="#2"), "is build #1 of 9.9.1"),
         (replace(splat, kernel="9.9.1", build_id="ab" * 20), "build id"),
     ):
         symbols = Symbols(vmlinux)
         assert symbols.symbolise(stranger) == stranger
         assert word in symbols.reason
+        mixed = Symbols(vmlinux).symbolise_all([splat, stranger])
+        assert [bool(one.place) for one in mixed] == [True, False]
 
 
 def test_the_build_id_that_a_report_prints_is_read() -> None:
     line = f"CPU: 0 PID: 7 Comm: a b Not tainted 9.9.1 #3 PREEMPT(full)  {'ab' * 20}"
     (splat,) = read(f"BUG: Bad page state in process a\n{line}\nCall Trace:\n f+0x1/0x2\n".encode())
-    assert (splat.kernel, splat.build_id) == ("9.9.1", "ab" * 20)
+    assert (splat.kernel, splat.build, splat.build_id) == ("9.9.1", "#3", "ab" * 20)
 
 
 @pytest.mark.guest

@@ -121,6 +121,8 @@ def _splat(head: Head, texts: Sequence[bytes], at: int, start: int, end: int) ->
         kernel=facts.kernel,
         taint=facts.taint,
         build_id=facts.build_id,
+        build=facts.build,
+        assertion=_group(match, "assertion") or facts.assertion,
         stamp=head.line.stamp,
         slab=facts.slab,
         scenario=scenario(texts) if name == "LOCKDEP" else "",

@@ -13,14 +13,14 @@ from harness.splat.report import Frame, Slab
 _WHO = re.compile(
     rb"CPU: (\d{1,5}) (?:UID: \d{1,10} )?PID: (\d{1,8}) Comm: (.{1,64}?) "
     rb"(?:Kdump: loaded )?(?:Not tainted|Tainted: ([A-Z][A-Z ]{0,40})) {0,12}"
-    rb"(?:\(?(\d[\w.+~-]{2,80})(?:.{0,80}? ([0-9a-f]{40})(?![0-9a-f]))?)?"
+    rb"(?:\(?(\d[\w.+~-]{2,80})(?: (#\d{1,9})\b)?(?:.{0,80}? ([0-9a-f]{40})(?![0-9a-f]))?)?"
 )
 _BY = re.compile(
     rb" (?:by task|held by|by interrupt on) (.{1,80}?)(?: on cpu (\d{1,5}))?:?\s{0,8}$"
 )
 # kernel/locking/lockdep.c print_kernel_ident(): "5.10.218 #5 Not tainted".
 _IDENT = re.compile(
-    rb"(\d[\w.+~-]{2,80}) #\S{1,40} (?:Not tainted|Tainted: ([A-Z][A-Z ]{0,40}?) *$)"
+    rb"(\d[\w.+~-]{2,80}) (#\d{1,9})?\S{0,40} (?:Not tainted|Tainted: ([A-Z][A-Z ]{0,40}?) *$)"
 )
 _ACCESS = re.compile(
     rb"(?:BUG: KFENCE: .{1,40}?)?\b([Rr]ead|[Ww]rite|read-write)(?: \(marked\))?"
@@ -40,6 +40,10 @@ _CACHE = re.compile(
 )
 _INSIDE = re.compile(
     rb"The buggy address is located (\d{1,9}) bytes (inside|to the (?:left|right)) of"
+)
+# What was asserted, or what is wrong with the page: mm/debug.c, include/linux/debug_locks.h.
+_ASSERTION = re.compile(
+    rb"page dumped because: (?!kasan)(.{1,200})|(DEBUG_[A-Z]{1,20}_WARN_ON\(.{1,200}\))"
 )
 _SCENARIO = re.compile(rb"\s{0,4}Possible (?:interrupt )?unsafe locking scenario")
 _SCENARIO_END = re.compile(rb" ?\*\*\* DEADLOCK|\s{0,4}(?:\d{1,3} locks? held by |stack backtrace)")
@@ -62,6 +66,8 @@ class Facts:
     object_size: int = 0
     offset: int = -1
     side: str = ""
+    build: str = ""
+    assertion: str = ""
     pointers: list[Frame] = field(default_factory=list)
     locks: list[Frame] = field(default_factory=list)
 
@@ -78,11 +84,13 @@ class Facts:
             self.task = self.task or f"{plain(found.group(3))}/{plain(found.group(2))}"
             self.kernel = plain(found.group(5) or b"")
             self.taint = _letters(found.group(4))
-            self.build_id = plain(found.group(6) or b"")
+            self.build = plain(found.group(6) or b"")
+            self.build_id = plain(found.group(7) or b"")
         elif b"by " in text and not self.task and (found := _BY.search(text)):
             self.task = plain(found.group(1))
         elif b" #" in text and not self.kernel and (found := _IDENT.match(text)):
-            self.kernel, self.taint = plain(found.group(1)), _letters(found.group(2))
+            self.kernel, self.taint = plain(found.group(1)), _letters(found.group(3))
+            self.build = plain(found.group(2) or b"")
         if not self.access and (b"ead" in text or b"rite" in text or b"#PF" in text):
             if found := _ACCESS.search(text):
                 self.access = found.group(1).decode().lower().partition("-")[0]
@@ -92,6 +100,8 @@ class Facts:
                 self.access = found.group(1).decode()
         if b"c" in text and not self.caller and (found := _CALLER.match(text)):
             self.caller = found.group(1).decode()
+        if (b"because" in text or b"_WARN_ON" in text) and (found := _ASSERTION.search(text)):
+            self.assertion = plain(found.group(1) or found.group(2))
         if not self.cache and b"cache" in text and (found := _CACHE.search(text)):
             self.cache = plain(found.group(1) or found.group(3) or found.group(6))
             self.object_size = int(found.group(2) or found.group(4) or found.group(5))

@@ -168,7 +168,7 @@ FAULTS: tuple[Family, ...] = (
         "WARNING",
         "WARN_ON",
         _head(
-            r"WARNING: (?:\[.{1,120}\] )?\S{1,255}:\d{1,7} at "
+            r"WARNING: (?:\[(?P<assertion>.{1,120})\] )?\S{1,255}:\d{1,7} at "
             r"(?:0x[0-9a-f]{1,16}|(?P<function>[A-Za-z_$][\w.$]{0,255}))"
         ),
         "WARNING",

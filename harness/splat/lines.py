@@ -23,6 +23,8 @@ _DATED = re.compile(
     rb"|\w{3} [ \d]\d \d\d:\d\d:\d\d \S{1,64} kernel: ?"
     rb"|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[.,]?\d{0,6}(?:[+-]\d\d:?\d\d|Z) (?:\S{1,64} kernel: ?)?)"
 )
+# How syslog introduces the kernel, in capitals too where it writes all in capitals.
+_SYSLOG = re.compile(rb"(?i) kernel: {0,4}$")
 _ESCAPE = re.compile(rb"\x1b(?:\[[0-9;?]{0,32}[A-Za-z]|[()][0-9A-B]|[=>78])?")
 
 
@@ -31,7 +33,8 @@ class Line(NamedTuple):
 
     ``start`` and ``end`` are byte offsets in the console.  ``context`` is the caller id
     ("T123", "C1"), or "" where the kernel prints none.  ``stamp`` is in seconds since boot,
-    -1 where there is none.  ``whole`` is False for a message that another one cut off.
+    -1 where there is none.  ``whole`` is False for a message that another one cut off.  ``copy``
+    is True for what came by way of syslog, on a console where the kernel prints too.
     """
 
     start: int
@@ -40,6 +43,7 @@ class Line(NamedTuple):
     context: str = ""
     stamp: float = -1.0
     whole: bool = True
+    copy: bool = False
 
 
 def records(raw: bytes, start: int, *, prefixed: bool) -> Iterator[Line]:
@@ -71,6 +75,7 @@ def records(raw: bytes, start: int, *, prefixed: bool) -> Iterator[Line]:
             context.decode() if context else "",
             float(found.group(1)),
             following is None,
+            begin == start and _SYSLOG.search(raw, 0, found.start()) is not None,
         )
         if following:
             begin = start + following.start()

@@ -22,6 +22,7 @@ _SWEPT = re.compile(
 # Long and rare: a search for one of these costs next to nothing.
 _SOUGHT: tuple[bytes, ...] = (
     b"[ cut here ]",
+    b"page dumped because: VM_",
     b"unreferenced object 0x",
     b" corruption",
     b"double add",
@@ -55,6 +56,7 @@ _BEHIND_PREFIX = re.compile(
     rb"|u(?:nre(?:ferenced object 0x|gister_netdevice: )|sercopy: |nable to handle )"
     rb"|general protection fault|PANIC: |d(?:ouble fault|ivide error)|in(?:t3: |valid opcode)"
     rb"|s(?:lab (?:double|corr)|tack segment)|list_(?:add|del) |(?:prev->next|next->prev) "
+    rb"|page dumped because: "
     rb"|NMI (?:BUG|[Ww]atchdog): |w(?:atchdog: |orkqueue: BUG)|r(?:cu: INFO|ust_kernel: panicked)"
     rb"|Memory cgroup [Oo]ut of memory: |out of memory: |Alignment trap: |Linux version |VFS: [BC]"
     rb"|trusty: panic|(?:mm|arch)/|\d{4}/\d\d/\d\d )"

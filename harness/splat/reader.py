@@ -38,6 +38,8 @@ BACK_SECONDS = 30.0
 BOOT_SECONDS = 10.0
 
 _CUT = b"[ cut here ]"
+# mm/debug.c dump_page(): what VM_BUG_ON_PAGE() and its like found, right before "cut here".
+_ASSERTED = b"page dumped because: VM_"
 _END_TRACE = b"---[ end trace "
 _DROPPED = b" printk messages dropped "
 _BAR = re.compile(rb"={20,200}\s{0,4}$")
@@ -202,8 +204,8 @@ class Reader:
             self._expire(line)
         draft = self._open.get(line.context)
         if marked:
-            if _CUT in line.text:
-                if draft is None or draft.framed or draft.ended or not draft.heads:
+            if _CUT in line.text or line.text.startswith(_ASSERTED):
+                if draft is None or draft.ended or (draft.heads and draft.framed):
                     self._close(line.context)
                     draft = self._begin(line.context)
                 draft.add(line)
@@ -226,6 +228,9 @@ class Reader:
             was, self._booted = self._booted, line.text != LOADER  # the banner comes behind it
             if not was:
                 return
+        elif self._repeats.copied(line):
+            self._copies = {*sorted(self._copies)[-MAX_OPEN:], line.context}
+            return
         draft = self._open.get(line.context)
         if draft is not None and draft.heads:
             if draft.retells(family):
@@ -244,9 +249,6 @@ class Reader:
             draft = None
         if family.part and line.context in self._copies:
             return
-        if self._repeats.copied(line):
-            self._copies = {*sorted(self._copies)[-MAX_OPEN:], line.context}
-            return
         self._copies.discard(line.context)
         if draft is None:
             draft = self._begin(line.context)
@@ -258,6 +260,8 @@ class Reader:
 
     def _body(self, line: Line, draft: Draft) -> None:
         text = line.text
+        if line.copy and draft.heads and not draft.heads[0].line.copy:
+            return  # the kernel's own line was read already, or will be
         if not draft.heads:
             draft.add(line)
             if len(draft.texts) > PREAMBLE:

@@ -84,12 +84,12 @@ class Repeats:
     def copied(self, head: Line) -> bool:
         """Whether this first line was read before, stamp and all.
 
-        A console that also shows the system log has every line twice, and printk replays what a
-        new console missed.
+        A console that also shows the system log has every line twice, some of them in capitals,
+        and printk replays what a new console missed.
         """
         if head.stamp < 0:
             return False
-        key = (head.stamp, head.context, head.text)
+        key = (head.stamp, head.context, head.text.lower())
         if key in self._lines:
             return True
         self._lines[key] = None

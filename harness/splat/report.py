@@ -65,7 +65,9 @@ class Splat:
     (``cascade.py``); -1 for one that stands for itself.
     ``corrupted`` says why the report is not to be trusted word for word (lines of it are missing,
     or another report cuts into it), "" for a sound one.  ``build_id`` is the kernel's, where it
-    prints it (CONFIG_STACKTRACE_BUILD_ID).
+    prints it (CONFIG_STACKTRACE_BUILD_ID), and ``build`` its number ("#5"), which each build of a
+    tree counts up.  ``assertion`` is what the source demanded, where the kernel says so:
+    "VM_BUG_ON_PAGE(page_mapped(page))", or what is wrong with the page.
     """
 
     family: str
@@ -89,6 +91,8 @@ class Splat:
     secondary: tuple[Splat, ...] = ()
     corrupted: str = ""
     build_id: str = ""
+    build: str = ""
+    assertion: str = ""
     follows: int = -1
 
     @property

@@ -35,7 +35,9 @@ _PADDING = 256
 _FUNCTION_TYPES = frozenset({0, 2, 10})  # STT_NOTYPE (assembly), STT_FUNC, STT_GNU_IFUNC
 _ADDRESS = re.compile(r"0x[0-9a-f]{1,16}$")
 # init/version.c linux_banner
-_BANNER = re.compile(rb"Linux version (\d[\w.+~-]{2,80}) \(")
+_BANNER = re.compile(
+    rb"Linux version (\d[\w.+~-]{2,80}) \([^\n\x00]{1,400}?(?: (#\d{1,9}) |[\n\x00]|$)"
+)
 _LINE = re.compile(r"(.+):(\d+)(?: \(discriminator \d+\))?$")
 # A function of every kernel whose source file is known: it tells where the tree stood.
 _LANDMARK = ("start_kernel", "init/main.c")
@@ -85,10 +87,9 @@ class Symbols:
     def symbolise_all(self, splats: Sequence[Splat]) -> list[Splat]:
         """Several reports of one kernel, with one addr2line process for all of them."""
         wanted: dict[tuple[Frame, bool], int] = {}
-        for splat in splats:
-            if stranger := self._stranger(splat):
-                self.reason = stranger
-                continue
+        strange = [self._stranger(splat) for splat in splats]
+        self.reason = next(filter(None, strange), self.reason)
+        for splat in (splat for splat, why in zip(splats, strange, strict=True) if not why):
             exact = _instruction_pointers(splat)
             for frame in (frame for stack in splat.stacks for frame in stack.frames):
                 key = (frame, (frame.function, frame.offset) in exact)
@@ -97,7 +98,10 @@ class Symbols:
         if not wanted:
             return list(splats)
         lines = self._lines(sorted(set(wanted.values())))
-        return [self._rewrite(splat, wanted, lines) for splat in splats]
+        return [
+            splat if why else self._rewrite(splat, wanted, lines)
+            for splat, why in zip(splats, strange, strict=True)
+        ]
 
     def _stranger(self, splat: Splat) -> str:
         """Why the report cannot be of this kernel, "" where nothing speaks against it.
@@ -109,8 +113,14 @@ class Symbols:
                 f"{self._vmlinux} has build id {self._build_id},"
                 f" the kernel that reported {splat.build_id}"
             )
-        if splat.kernel and self._release and splat.kernel != self._release:
-            return f"{self._vmlinux} is {self._release}, the kernel that reported {splat.kernel}"
+        release, build = self._banner
+        if splat.kernel and release and splat.kernel != release:
+            return f"{self._vmlinux} is {release}, the kernel that reported {splat.kernel}"
+        if splat.kernel and splat.build and build and splat.build != build:
+            return (
+                f"{self._vmlinux} is build {build} of {release}, the kernel that reported"
+                f" {splat.build}"
+            )
         return ""
 
     @cached_property
@@ -121,15 +131,15 @@ class Symbols:
             return ""
 
     @cached_property
-    def _release(self) -> str:
-        """The release in the banner of the kernel, "" where it has none."""
+    def _banner(self) -> tuple[str, str]:
+        """Release and build number ("#5") in the kernel's banner, "" where it does not say."""
         try:
             with self._vmlinux.open("rb") if self._vmlinux is not None else nullcontext() as stream:
                 section = ELFFile(stream).get_section_by_name(".rodata") if stream else None
                 found = _BANNER.search(section.data()) if section is not None else None
         except (OSError, ELFError):
-            return ""
-        return found.group(1).decode() if found else ""
+            return "", ""
+        return (found.group(1).decode(), (found.group(2) or b"").decode()) if found else ("", "")
 
     def name(self, addresses: Sequence[int]) -> dict[int, str]:
         """``function (file:line)`` for bare addresses of a kernel that was not relocated (nokaslr).
