@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Self
@@ -106,6 +107,33 @@ def test_first_failure_ends_a_bug_but_not_a_control(
     assert (hit.case, hit.oracle, hit.at) == ("punch", "O3", 24.0)
     done, _ = attempts(cases, 60, monkeypatch, fails="punch", to_the_end=True)
     assert [a.outcome.value for a in done] == ["PASS", "FAIL", "PASS", "FAIL"]
+
+
+def test_what_fails_without_the_bug_too_tells_of_no_bug(
+    cases: list[TestCase], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def on_control(attempt: score.Attempt) -> bool:
+        asked.append(attempt.case)
+        return True
+
+    done, engine = attempts(cases, 60, monkeypatch, fails="punch", on_control=on_control)
+    assert asked == ["punch"]
+    assert [name for name, _ in engine.ran] == ["fork", "punch", "fork", "fork"]
+    assert score.caught_by(done, 60) is None
+    card = scorecard.Scorecard(tmp_path / "s.json", scorecard.measured("b", 60, [], [], ""), [])
+    card.add(scorecard.row("bug-a", "bug", "1", done, 60))
+    card.add(scorecard.row("checks", "check", "", done, 60))
+    jsonschema.validate(card.document(), SCHEMA)
+    assert card.document()["score"] == {"caught": 0, "bugs": 1, "not_run": 0, "false_alarms": 1}
+
+
+def test_one_pass_over_the_cases_is_had_without_rounds(
+    cases: list[TestCase], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, engine = attempts(cases, math.inf, monkeypatch, rounds=0, to_the_end=True)
+    assert engine.ran == [("fork", 4), ("punch", 4)]
 
 
 def test_what_is_seen_beyond_the_budget_is_not_caught(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.campaign.engine import Engine
@@ -46,6 +46,7 @@ _ORACLES = {
     "hang": "O5",
     "pulse_lost": "O5",
     "errno": "O6",
+    "test": "O6",
     "instrumentation": "O7",
 }
 _HANGS = ("hung", "lockup", "stall")
@@ -55,7 +56,8 @@ _HANGS = ("hung", "lockup", "stall")
 class Attempt:
     """One trial of one case.  ``cost`` is its wall time in seconds, boot included; ``at`` is how
     much of the budget was spent when it splatted, or when its reproducer ended; ``oracle`` is O1
-    to O7 for a FAIL, else empty.
+    to O7 for a FAIL, else empty.  ``on_control`` tells that the case fails on the control too, so
+    that its failing tells of no bug.
     """
 
     case: str
@@ -68,6 +70,7 @@ class Attempt:
     at: float
     exercised: tuple[Exercised, ...]
     folder: str
+    on_control: bool = False
 
 
 def oracle_of(result: TrialResult) -> str:
@@ -100,11 +103,13 @@ def attempts(
     to_the_end: bool = False,
     accel: str = "",
     rounds: int = ROUNDS,
+    on_control: Callable[[Attempt], bool] = lambda attempt: False,
 ) -> list[Attempt]:
     """Trials until one is a FAIL or the budget is spent; with ``to_the_end`` a FAIL ends nothing.
 
     No trial is begun that the rest of the budget has no second for; the last one is cut short by
-    what is left.  A case that is skipped is not tried again.
+    what is left.  A case that is skipped is not tried again, nor one that ``on_control`` knows to
+    fail without the bug; what that takes to find out is nobody's budget.
     """
     done: list[Attempt] = []
     spent = 0.0
@@ -136,10 +141,13 @@ def attempts(
             keep(result)
             attempt = _attempt(result, time.monotonic() - begin, spent)
             spent += attempt.cost
+            failed = attempt.outcome is Outcome.FAIL
+            if failed and not to_the_end:
+                attempt = replace(attempt, on_control=on_control(attempt))
             done.append(attempt)
-            if attempt.outcome is Outcome.SKIP:
+            if attempt.outcome is Outcome.SKIP or attempt.on_control:
                 dropped.add(attempt.case)
-            over = over or (attempt.outcome is Outcome.FAIL and not to_the_end)
+            over = over or (failed and not to_the_end and not attempt.on_control)
 
 
 def _attempt(result: TrialResult, cost: float, spent: float) -> Attempt:
@@ -156,7 +164,7 @@ def _attempt(result: TrialResult, cost: float, spent: float) -> Attempt:
 
 def caught_by(done: Sequence[Attempt], budget: float) -> Attempt | None:
     """The first FAIL within the budget; a trial that began in it may end beyond."""
-    failed = (attempt for attempt in done if attempt.outcome is Outcome.FAIL)
+    failed = (a for a in done if a.outcome is Outcome.FAIL and not a.on_control)
     return next((attempt for attempt in failed if attempt.at <= budget), None)
 
 

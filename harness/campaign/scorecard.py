@@ -120,6 +120,7 @@ def _attempt(attempt: Attempt) -> Json:
         "at": attempt.at,
         "exercised": all(e.enough for e in attempt.exercised if e.asked),
         "folder": attempt.folder,
+        "on_control": attempt.on_control,
     }
 
 

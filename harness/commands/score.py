@@ -14,22 +14,25 @@ from rich.table import Table
 
 from harness.campaign.engine import Engine, local
 from harness.campaign.relevance import order
-from harness.campaign.score import attempts, find_patches, nearest
+from harness.campaign.score import Attempt, attempts, find_patches, nearest
 from harness.campaign.scorecard import Json, Scorecard, content_of, measured, row
 from harness.campaign.series import Series, repeat, series
 from harness.commands import payload
 from harness.commands.options import common, parallel, positive
 from harness.errors import CompileError, PatchError, UsageError
 from harness.kernel.build import build
+from harness.kernel.built import BuiltKernel
 from harness.progress import Progress, default_progress
 from harness.record.folder import RESULTS, RunFolder, write
 from harness.spec.case import TestCase
 from harness.spec.cases import quick, select
-from harness.spec.kernel import GUESTS, load_kernel
+from harness.spec.kernel import GUESTS, KernelSpec, load_kernel
 from harness.spec.suite import load_suite, suite_names
 from harness.trial.compile import binary_of
 from harness.trial.verdict import Outcome
 
+_CHECKS = "control-checks"
+"""The row of tests that failed with a bug, run without it."""
 BUGS = GUESTS / "patches" / "reintroduce"
 INSTRUMENTS = GUESTS / "patches" / "instrument"
 
@@ -85,13 +88,11 @@ def run_score(args: argparse.Namespace) -> int:
     largest = max(map(plan.machine_of, cases), key=lambda machine: machine.cpus)
     with local(args.guests, largest, progress) as engine:
         runner = _Runner(plan, args, instrument, card, folder, engine, progress)
-        if cases[0].payload:  # first: what it tells is needed to judge the others
-            runner.measure("control", None)
         for patch in patches:
             runner.measure("bug", patch)
         if not args.no_control:
             runner.measure("control", None)
-    wanted = {patch.stem for patch in patches} | {"control"}
+    wanted = {patch.stem for patch in patches} | {"control", _CHECKS}
     rows = [each for each in card.rows.values() if each["name"] in wanted]
     show(rows)
     return 0
@@ -148,40 +149,59 @@ class _Runner:
             self._progress.say(f"{name}: {error}")
             self._card.add(row(name, kind, content, [], budget, fault=error.what))
             return
-        cases = self._cases(patch)
-        whole = not patch and bool(plan.cases[0].payload)
-        done = attempts(
-            kernel,
-            cases,
-            math.inf if whole else budget,
-            engine=self._engine,
-            binary_of=binary_of,
-            machine_of=plan.machine_of,
-            folder_of=self._folder.trial_folder,
-            keep=lambda result: self._folder.add(result, repeat(plan, spec, result.trial.case)),
+        theirs = bool(plan.cases[0].payload)
+        # Other people's tests are tried in the order of their declaration.
+        cases = order(patch, plan.cases) if patch and not theirs else list(plan.cases)
+        done = self._attempts(
+            *(spec, kernel, cases, budget),
             to_the_end=patch is None,
-            accel=plan.accel,
-            **({"rounds": 0} if whole else {}),
+            on_control=self._fails_on_control if theirs else lambda attempt: False,
         )
         near = nearest(done, patch, cases) if patch else None
         self._card.add(row(name, kind, content, done, budget, near))
         self._progress.say(line(self._card.rows[name]))
 
-    def _cases(self, patch: Path | None) -> list[TestCase]:
-        """The cases in the order in which they are tried on the kernel of ``patch``.
+    def _attempts(
+        self,
+        spec: KernelSpec,
+        kernel: BuiltKernel,
+        cases: Sequence[TestCase],
+        budget: float,
+        **how: Any,
+    ) -> list[Attempt]:
+        plan = self._plan
+        return attempts(
+            kernel,
+            cases,
+            budget,
+            engine=self._engine,
+            binary_of=binary_of,
+            machine_of=plan.machine_of,
+            folder_of=self._folder.trial_folder,
+            keep=lambda result: self._folder.add(result, repeat(plan, spec, result.trial.case)),
+            accel=plan.accel,
+            **how,
+        )
 
-        Other people's tests are tried in the order of their declaration, and those that
-        the control fails or lacks something for are left out: their failing tells of no bug.
+    def _fails_on_control(self, attempt: Attempt) -> bool:
+        """Whether a test of somebody else's fails on the base too, which is looked at once a test.
+
+        Ours are held to pass there; theirs may ask for what an old kernel does not do.
         """
-        cases = list(self._plan.cases)
-        if patch is None:
-            return cases
-        if not cases[0].payload:
-            return order(patch, cases)
-        unfit = {Outcome.FAIL.value, Outcome.SKIP.value}
-        told = self._card.rows["control"]["attempts"]
-        left_out = {each["case"] for each in told if each["verdict"] in unfit}
-        return [case for case in cases if case.name not in left_out]
+        known = self._card.rows.get(_CHECKS)
+        told = list(known["attempts"]) if known else []
+        found = [each for each in told if each["case"] == attempt.case]
+        if not found:
+            spec = load_kernel(str(self._declare("control", None)))
+            kernel = build(spec, progress=self._progress, jobs=self._args.jobs)
+            cases = [case for case in self._plan.cases if case.name == attempt.case]
+            done = self._attempts(spec, kernel, cases, math.inf, to_the_end=True, rounds=0)
+            checks = row(_CHECKS, "check", "", done, math.inf)
+            for key in ("attempts", "alarms"):
+                checks[key] = [*(known[key] if known else []), *checks[key]]
+            self._card.add(checks)
+            found = checks["attempts"][-len(done) :]
+        return any(each["verdict"] == Outcome.FAIL.value for each in found)
 
     def _declare(self, name: str, patch: Path | None) -> Path:
         """The declaration of one bug's kernel, kept with the run so that it can be built again."""
