@@ -169,6 +169,14 @@ NEEDS: tuple[Need, ...] = (
             "zypper": "openssh-clients",
         },
     ),
+    Need(
+        "mmdebstrap",
+        "other people's tests that want a shell and libraries",
+        _program("mmdebstrap"),
+        {"apt": "mmdebstrap"},
+        optional=True,
+    ),
+    Need("lcov", "pages of harness coverage", _program("genhtml"), _same("lcov"), optional=True),
     Need("ccache", "faster builds", _program("ccache"), _same("ccache"), optional=True),
     Need(
         "git send-email",
@@ -205,7 +213,8 @@ def package_manager() -> str:
 
 
 def packages(needs: Sequence[Need], manager: str) -> list[str]:
-    return list(dict.fromkeys(need.packages[manager] for need in needs))
+    there = (need.packages[manager] for need in needs if manager in need.packages)
+    return list(dict.fromkeys(there))
 
 
 def install_line(needs: Sequence[Need], manager: str) -> str:

@@ -202,7 +202,7 @@ def test_a_runtime_is_cut_to_the_time_that_there_is(case: TestCase) -> None:
 def test_a_program_in_a_debian_root_is_run_there(case: TestCase) -> None:
     assert case.payload
     inside = dataclasses.replace(case.payload, debian=True, command=("bash", "a b.sh"))
-    assert launch.command(inside, 9).startswith("exec chroot /debian /bin/sh -c ")
+    assert launch.command(inside, 9).startswith("exec chroot /debian /bin/bash -c ")
 
 
 def test_what_is_sent_is_one_archive_found_again_by_content(case: TestCase, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from harness.doctor import memory_available
 from harness.errors import EnvironmentFault
+from harness.guest import debian
 from harness.guest.accel import Accel
 from harness.guest.cold import cold_boot
 from harness.guest.start import Setup
@@ -48,6 +49,8 @@ def boot(
     run_dir = run_dir.absolute()
     run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     check_host(machine, run_dir)
+    if machine.root:
+        debian.archive(machine.root, progress)
     setup = Setup(kernel, machine, run_dir, accel, tuple(append))
     if not cold:
         try:

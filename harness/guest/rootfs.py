@@ -24,7 +24,7 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.segments import InterpSegment
 
 from harness.errors import CompileError, EnvironmentFault, SpecError, UsageError
-from harness.guest import cpio
+from harness.guest import cpio, debian
 from harness.kernel.built import BuiltKernel
 from harness.paths import PROJECT, cache_dir
 from harness.spec.reader import View, load
@@ -87,24 +87,28 @@ def _beside(view: View, key: str) -> tuple[tuple[str, Path], ...]:
     return tuple(found)
 
 
-_MADE: dict[Path | None, Path] = {}
-"""By the kernel's modules: a harness makes it once, not for each of a thousand guests."""
+_MADE: dict[tuple[Path | None, str], Path] = {}
+"""By the kernel's modules and the root: made once, not for each of a thousand guests."""
 
 
-def initramfs(kernel: BuiltKernel, spec: RootSpec | None = None) -> Path:
+def initramfs(kernel: BuiltKernel, spec: RootSpec | None = None, root: str = "") -> Path:
     """The cached archive for ``kernel``, made where there is none.  It holds no secret.
 
-    Its name is the hash of its content.  Raises EnvironmentFault for a program that the host lacks.
+    ``root`` is laid beside it (debian.py).  Its name is the hash of its content.  Raises
+    EnvironmentFault for a program that the host lacks.
     """
-    if spec is None and (made := _MADE.get(kernel.modules)) and made.is_file():
+    known = (kernel.modules, root)
+    if spec is None and (made := _MADE.get(known)) and made.is_file():
         return made
     content = cpio.archive(_entries(spec or load_root(), kernel.modules))
+    if root:
+        content += debian.archive(root).read_bytes()
     digest = hashlib.sha256(content).hexdigest()
     kept = cache_dir() / "rootfs" / f"{digest[:24]}.cpio"
     if not kept.is_file():
         _write(kept, content)
     if spec is None:
-        _MADE[kernel.modules] = kept
+        _MADE[known] = kept
     return kept
 
 

@@ -162,7 +162,7 @@ class Start:
         return Launch(
             image=self._kernel.image,
             release=self._kernel.release,
-            initrd=rootfs.initramfs(self._kernel),
+            initrd=rootfs.initramfs(self._kernel, root=self._setup.machine.root),
             machine=self._machine,
             accel=self._setup.accel,
             console=self._console,

@@ -113,7 +113,7 @@ def key_of(setup: Setup) -> str:
     launch = Launch(
         image=none,
         release=setup.kernel.release,
-        initrd=rootfs.initramfs(setup.kernel),
+        initrd=rootfs.initramfs(setup.kernel, root=setup.machine.root),
         machine=setup.machine,
         accel=setup.accel,
         console=none,

@@ -56,10 +56,7 @@ class Apt:
     def _updated(cls, folder: Path, suite: str) -> Apt:
         for name in ("state/lists/partial", "cache/archives/partial"):
             (folder / name).mkdir(parents=True, exist_ok=True)
-        archive, security = mirrors(_declared())
-        lines = [f"deb {archive} {suite} main"]
-        if security:
-            lines.append(f"deb {security} {suite}-security main")
+        lines = sources_list(suite)
         (folder / "sources.list").write_text("\n".join(lines) + "\n", encoding="utf-8")
         values = {
             "Dir::State": folder / "state",
@@ -113,6 +110,16 @@ class Apt:
         file = next(folder.glob("*.deb"))
         work(["dpkg-deb", "-x", str(file), str(target)], f"cannot unpack {file.name}")
         shutil.rmtree(folder)
+
+
+def sources_list(suite: str) -> list[str]:
+    """The lines for ``suite`` and its security suite, of the mirrors that the system uses."""
+    _check(suite)
+    archive, security = mirrors(_declared())
+    lines = [f"deb {archive} {suite} main"]
+    if security:
+        lines.append(f"deb {security} {suite}-security main")
+    return lines
 
 
 def _check(word: str) -> None:

@@ -28,6 +28,7 @@ PACKAGES = {
     "git": "git",
     "ld": "binutils",
     "make": "make",
+    "mmdebstrap": "mmdebstrap",
     "perl": "perl",
     "rsync": "rsync",
     "tar": "tar",

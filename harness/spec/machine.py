@@ -9,6 +9,7 @@ from harness.paths import PROJECT
 from harness.spec.reader import View, declared, load, names_in, parse_size
 
 MACHINES = PROJECT / "qemu"
+ROOTS = PROJECT / "guests" / "rootfs"
 USUAL_MACHINE = "two-nodes"
 
 HUGE_PAGE_SIZES = {"2M": 2 << 20, "1G": 1 << 30}
@@ -36,7 +37,8 @@ class MachineSpec:
     """One declared machine.
 
     ``distances`` is the SLIT, row by row; empty leaves QEMU's default of 10 and 20.
-    ``append`` is put at the end of the kernel command line.
+    ``append`` is put at the end of the kernel command line.  ``root`` names a declaration of
+    guests/rootfs/ that is laid beside the initramfs's own programs.
     """
 
     name: str
@@ -47,6 +49,7 @@ class MachineSpec:
     distances: tuple[tuple[int, ...], ...] = ()
     append: tuple[str, ...] = ()
     devices: tuple[str, ...] = ()
+    root: str = ""
 
     @property
     def cpus(self) -> int:
@@ -79,7 +82,10 @@ def load_machine(name: str, folder: Path = MACHINES) -> MachineSpec:
         distances=view.matrix("distances"),
         append=view.texts("append"),
         devices=view.texts("devices"),
+        root=view.text("root", ""),
     )
+    if spec.root and not (ROOTS / f"{spec.root}.yaml").is_file():
+        view.fail("root", f"a root of {ROOTS}", repr(spec.root))
     _check_distances(view, spec)
     for pool in spec.pools:
         for number, (node, pages) in enumerate(zip(nodes, pool.pages, strict=True)):

@@ -23,14 +23,18 @@ _SKIPPED = {".git", "doc", "m4", "metadata"}
 
 @dataclass(frozen=True)
 class Test:
-    """One test of a suite.  ``command`` is a line for the guest's shell, in words; its first is the
-    program.  ``moves`` is the least growth of pgmigrate_success that shows that it migrated at all.
+    """One test of a suite.
+
+    ``command`` is a line for the guest's shell, in words, which runs ``program``: its first word,
+    unless that is a tool of the guest's.  ``moves`` is the least growth of pgmigrate_success that
+    shows that it migrated at all.
     """
 
     __test__ = False
 
     name: str
     command: tuple[str, ...]
+    program: str
     files: tuple[str, ...] = ()
     environment: tuple[tuple[str, str], ...] = ()
     scenarios: tuple[str, ...] = ()
@@ -63,7 +67,7 @@ class Suite:
     @property
     def programs(self) -> tuple[str, ...]:
         """All files that its tests name."""
-        names = (name for test in self.tests for name in (test.command[0], *test.files))
+        names = (name for test in self.tests for name in (test.program, *test.files))
         return tuple(dict.fromkeys(names))
 
 
@@ -132,6 +136,7 @@ def _test(name: str, view: View, seconds: int, files: tuple[str, ...]) -> Test:
         view.fail("run", "a command line", str(error))
     if not command:
         view.fail("run", "a program and its arguments", "nothing")
+    program = view.text("program", command[0])
     try:
         needs = Needs(
             nodes=view.integer("nodes", 1, least=1),
@@ -148,7 +153,8 @@ def _test(name: str, view: View, seconds: int, files: tuple[str, ...]) -> Test:
         raise SpecError(f"{view.file}: test {name}: {error.what}") from None
     test = Test(
         name=name,
-        command=tuple(command),
+        command=(f"./{command[0]}", *command[1:]) if program == command[0] else tuple(command),
+        program=program,
         files=(*files, *view.texts("files")),
         environment=_settings(view),
         scenarios=view.texts("scenarios"),
@@ -221,15 +227,14 @@ def cases_of(
 
 
 def _lacking(test: Test, programs: Mapping[str, Path]) -> list[str]:
-    return [name for name in (test.command[0], *test.files) if name not in programs]
+    return [name for name in (test.program, *test.files) if name not in programs]
 
 
 def _case(suite: Suite, test: Test, programs: Mapping[str, Path], tree: str) -> TestCase:
-    program = test.command[0]
     moves = (AtLeast("pgmigrate_success", test.moves, Source.VMSTAT),) if test.moves else ()
     return TestCase(
         name=f"{suite.name}.{test.name}",
-        reproducer=programs[program],
+        reproducer=programs[test.program],
         scenarios=test.scenarios,
         seconds=test.seconds,
         quick=test.seconds,
@@ -241,7 +246,7 @@ def _case(suite: Suite, test: Test, programs: Mapping[str, Path], tree: str) -> 
         payload=Payload(
             suite=suite.name,
             dialect=suite.dialect,
-            command=(f"./{program}", *test.command[1:]),
+            command=test.command,
             files=tuple((name, programs[name]) for name in test.files),
             environment=(*suite.environment, *test.environment),
             runtime=test.runtime,

@@ -30,9 +30,10 @@ DEBIAN = "/debian"
 """Where a machine with ``root: debian`` has its Debian."""
 LIBRARIES = "lib"
 
+# With what is mounted below: cgroups, debugfs, the huge pages' file system.
 _BIND = (
-    f"for d in proc sys dev tmp; do mkdir -p {DEBIAN}/$d; mount -o bind /$d {DEBIAN}/$d; done;"
-    f" mount -o bind /dev/shm {DEBIAN}/dev/shm; mount -o bind /dev/hugepages {DEBIAN}/dev/hugepages"
+    f"for d in proc sys dev tmp; do mkdir -p {DEBIAN}/$d && mount -o rbind /$d {DEBIAN}/$d"
+    " || exit; done"
 )
 
 
@@ -118,7 +119,7 @@ def prepared(guest: Guest, payload: Payload, archive: bytes, seconds: int) -> st
 
 
 def command(payload: Payload, seconds: int) -> str:
-    """What is run in the guest; /bin/sh of busybox, or of Debian in its own root."""
+    """What is run in the guest: by busybox's shell, or by bash in the Debian root."""
     settings = {"LD_LIBRARY_PATH": f"{FOLDER}:{FOLDER}/{LIBRARIES}"} if not payload.debian else {}
     settings |= dict(payload.environment)
     if payload.dialect is Dialect.LTP and payload.runtime:
@@ -126,4 +127,4 @@ def command(payload: Payload, seconds: int) -> str:
         settings["LTP_RUNTIME_MUL"] = f"{max(0.01, 0.8 * seconds / payload.runtime):.2f}"
     words = [f"{name}={shlex.quote(value)}" for name, value in settings.items()]
     line = f"cd {FOLDER} && {' '.join(['exec', 'env', *words])} {shlex.join(payload.command)}"
-    return f"exec chroot {DEBIAN} /bin/sh -c {shlex.quote(line)}" if payload.debian else line
+    return f"exec chroot {DEBIAN} /bin/bash -c {shlex.quote(line)}" if payload.debian else line
