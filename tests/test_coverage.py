@@ -34,6 +34,7 @@ from tests.fake import FakeGuest, Script
 
 SOURCE = """\
 #include <string.h>
+#define __init __attribute__((used))
 static int left(void)
 {
 	return 1;
@@ -43,6 +44,11 @@ static int right(void)
 	int far = 2;
 	far *= 3;
 	return far;
+}
+static int __init
+booted(void)
+{
+	return 7;
 }
 static int nobody(int n)
 {
@@ -105,11 +111,12 @@ def test_what_one_reached_alone(by_case: dict[str, Coverage]) -> None:
     assert alone({"a": by_case["left"], "b": by_case["left"]}) == {"a": {}, "b": {}}
 
 
-def test_functions_that_nobody_entered(by_case: dict[str, Coverage]) -> None:
+def test_functions_that_nobody_entered(by_case: dict[str, Coverage], built: Path) -> None:
     both = together(by_case.values())
-    assert [function.name for _, function, _ in untouched(both)] == ["nobody"]
+    assert {function.name for _, function, _ in untouched(both)} == {"booted", "nobody"}
+    assert [function.name for _, function, _ in untouched(both, built)] == ["nobody"]
     assert percent(both["mm/walk.c"]) > percent(by_case["left"]["mm/walk.c"])
-    names = {function.name for _, function, _ in untouched(by_case["left"])}
+    names = {function.name for _, function, _ in untouched(by_case["left"], built)}
     assert names == {"nobody", "right"}
 
 
@@ -128,10 +135,10 @@ def test_the_tracefile_names_the_cases_and_pages_are_made_of_it(
     assert "walk.c" in (tmp_path / "html" / "mm" / "index.html").read_text()
 
 
-def test_the_figures_as_json(by_case: dict[str, Coverage]) -> None:
-    found = json.loads(json.dumps(document(by_case, "k", ["c: FAIL"])))
+def test_the_figures_as_json(by_case: dict[str, Coverage], built: Path) -> None:
+    found = json.loads(json.dumps(document(by_case, "k", ["c: FAIL"], built)))
     file = found["files"]["mm/walk.c"]
-    assert (file["functions"], file["entered"]) == (4, 3)
+    assert (file["functions"], file["entered"]) == (5, 3)
     assert [each["function"] for each in found["untouched"]] == ["nobody"]
     assert found["without_counters"] == ["c: FAIL"]
 

@@ -95,7 +95,7 @@ def run_coverage(args: argparse.Namespace) -> int:
             hint="they are kept by harness coverage, and read with the kernel that they came from",
         )
     _write(args, by_case, kernel, missing)
-    show(by_case, missing)
+    show(by_case, missing, kernel.coverage)
     return 0
 
 
@@ -160,7 +160,7 @@ def _write(
 ) -> None:
     assert kernel.coverage
     if args.json:
-        text = json.dumps(document(by_case, kernel.name, missing), indent=1)
+        text = json.dumps(document(by_case, kernel.name, missing, kernel.coverage), indent=1)
         write(args.json, text.encode() + b"\n")
     if not (args.lcov or args.html):
         return
@@ -172,7 +172,7 @@ def _write(
         pages(trace, kernel.coverage, args.html)
 
 
-def show(by_case: Mapping[str, Coverage], missing: Sequence[str]) -> None:
+def show(by_case: Mapping[str, Coverage], missing: Sequence[str], sources: Path | None) -> None:
     """File by case in per cent of lines, what only that case reached, and what nobody did."""
     all_, only = together(by_case.values()), alone(by_case)
     files = list(all_)
@@ -188,8 +188,8 @@ def show(by_case: Mapping[str, Coverage], missing: Sequence[str]) -> None:
     for text in missing:
         print(f"no counters of {text}")
     for name in files:
-        nobody = [(f, size) for file, f, size in untouched(all_) if file == name]
+        nobody = [(f, size) for file, f, size in untouched(all_, sources) if file == name]
         total = len({function.name for function in all_[name].functions})
-        print(f"{name}: {len(nobody)} of {total} functions that nobody entered")
+        print(f"{name}: of {total} functions no case entered {len(nobody)}, the boot's left out")
         for function, size in nobody[:15]:
             print(f"  {function.name} (line {function.first}, {size} lines)")

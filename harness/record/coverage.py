@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import re
 import shutil
 import subprocess
 import tarfile
@@ -150,16 +151,35 @@ def alone(by_case: Mapping[str, Coverage]) -> dict[str, dict[str, list[int]]]:
     return found
 
 
-def untouched(all_: Coverage) -> list[tuple[str, Function, int]]:
-    """Functions that nobody entered: file, function and its number of lines, the largest first."""
+def untouched(all_: Coverage, sources: Path | None = None) -> list[tuple[str, Function, int]]:
+    """Functions that nobody entered: file, function and its number of lines, the largest first.
+
+    With ``sources`` without those that only a boot can enter, which are marked so.
+    """
     found = []
     for name, file in all_.items():
         entered = {function.name for function, calls in file.functions.items() if calls}
+        entered |= _of_the_boot(sources / name, file.functions) if sources else set()
         for function in file.functions:
             size = sum(function.first <= number <= function.last for number in file.lines)
             if function.name not in entered:
                 found.append((name, function, size))
     return sorted(found, key=lambda each: (-each[2], each[0], each[1].first))
+
+
+def _of_the_boot(source: Path, functions: Iterable[Function]) -> set[str]:
+    """Those that the source marks ``__init``: their text is freed when the boot ends."""
+    try:
+        lines = source.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return set()
+    marked = set()
+    for function in functions:
+        # gcov's line is that of the name; the mark may stand on the line above.
+        head = " ".join(lines[max(0, function.first - 2) : function.first])
+        if re.search(r"\b__init\b", head.rpartition(";")[2].rpartition("}")[2]):
+            marked.add(function.name)
+    return marked
 
 
 def info(by_case: Mapping[str, Coverage], sources: Path) -> str:
@@ -204,7 +224,9 @@ def pages(tracefile: Path, sources: Path, folder: Path) -> None:
         raise EnvironmentFault(f"genhtml failed: {done.stderr.strip()[-500:]}")
 
 
-def document(by_case: Mapping[str, Coverage], kernel: str, missing: Sequence[str]) -> Json:
+def document(
+    by_case: Mapping[str, Coverage], kernel: str, missing: Sequence[str], sources: Path
+) -> Json:
     """The figures as JSON; ``missing`` are cases whose guest gave no counters."""
     all_ = together(by_case.values())
     only = alone(by_case)
@@ -222,7 +244,7 @@ def document(by_case: Mapping[str, Coverage], kernel: str, missing: Sequence[str
         "without_counters": list(missing),
         "untouched": [
             {"file": name, "function": function.name, "line": function.first, "lines": size}
-            for name, function, size in untouched(all_)
+            for name, function, size in untouched(all_, sources)
         ],
     }
 
