@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 from harness.campaign.count import Count, Seen, from_json
 from harness.campaign.logbook import Event
@@ -160,6 +161,41 @@ def summary(tonight: Night, lines: Sequence[Line], before: int) -> Iterator[str]
         yield ""
         yield f"bisected: {event['title']}"
         yield from (f"  {line}" for line in event["lines"])
+
+
+def document(plan: str, tonight: Night, before: Sequence[Night]) -> dict[str, Any]:
+    """What results/night.schema.json describes: for programs, and for the page."""
+    nights = [*before, tonight]
+    return {
+        **{"kind": "night", "schema": 1, "plan": plan, "date": tonight.date, "over": tonight.over},
+        "nights": [night.date for night in nights],
+        "lines": [
+            {
+                **{"change": line.change.value, "kernel": line.place[0], "case": line.place[1]},
+                **{"race": line.race, "title": line.title, "chance": line.chance},
+                "counts": [
+                    [night.fails(line.place, line.race), len(night.counted(line.place))]
+                    for night in nights
+                ],
+                "trials": [c.folder for c in tonight.counted(line.place) if c.shows(line.race)],
+            }
+            for line in compare(tonight, before)
+        ],
+        "cells": [
+            {
+                **{"kernel": kernel, "case": case, "runs": len(tonight.counted((kernel, case)))},
+                "failed": sum(c.seen is Seen.FAIL for c in counts),
+                "void": [c.why for c in counts if c.seen is Seen.VOID],
+            }
+            for (kernel, case), counts in tonight.counts.items()
+        ],
+        "commits": {kernel: commit for kernel, commit in tonight.commits.items() if commit},
+        "faults": dict(tonight.faults),
+        "bisected": [
+            {key: event[key] for key in ("kernel", "case", "race", "title", "lines")}
+            for event in tonight.bisects
+        ],
+    }
 
 
 def _share(line: Line) -> str:

@@ -158,7 +158,7 @@ def _attempt(result: TrialResult, cost: float, spent: float) -> Attempt:
     return Attempt(
         *(case.name, case.scenarios, result.trial.seconds, verdict.outcome, verdict.reason),
         *(oracle_of(result) if failed else "", round(cost, 1), round(at, 1)),
-        *(result.evidence.exercised, result.folder.name),
+        *(result.evidence.exercised, f"{result.folder.parent.name}/{result.folder.name}"),
     )
 
 

@@ -42,7 +42,7 @@ def event_line(event: Event, book: Casebook, commits: Commits) -> str:
 
 def report(answer: Answer, book: Casebook, commits: Commits) -> Iterator[str]:
     """The answer, and the counts that it rests on."""
-    yield from _headline(answer, book, commits)
+    yield from headline(answer, book, commits)
     yield ""
     yield from counts(book, commits)
     if book.title:
@@ -54,7 +54,8 @@ def report(answer: Answer, book: Casebook, commits: Commits) -> Iterator[str]:
         yield f"                  {race}, at {at}"
 
 
-def _headline(answer: Answer, book: Casebook, commits: Commits) -> Iterator[str]:
+def headline(answer: Answer, book: Casebook, commits: Commits) -> Iterator[str]:
+    """The answer alone: what it is, and on the lines behind it why."""
     n = commits.n
     if answer.ending is Ending.FOUND:
         if answer.first == answer.last:

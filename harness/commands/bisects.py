@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from harness.campaign import commits as commits_
 from harness.campaign.bisect import Answer, Bisection, Budget, Ending, forecast
 from harness.campaign.casebook import Casebook
 from harness.campaign.commits import Commits
+from harness.campaign.course import LOG, named, start_of
 from harness.campaign.logbook import Event, Logbook
 from harness.campaign.sameness import image_of
 from harness.campaign.search import Policy
@@ -28,9 +28,6 @@ from harness.errors import UsageError
 from harness.progress import Progress, default_progress
 from harness.record.folder import RESULTS, RunFolder, write
 from harness.record.text import plain
-from harness.spec.kernel import KernelSpec
-
-LOG = "bisect.jsonl"
 
 KNOWN = 3
 """Failures after which the rate is known well enough to say how much there is still to do."""
@@ -180,7 +177,7 @@ def run_replay(args: argparse.Namespace) -> int:
         log = Logbook(into / LOG)
         if any(event["event"] == "run" for event in log.read()):
             raise UsageError(f"{log.path}: has runs of its own", hint="replay into a new bisection")
-        theirs = _start_of(events, args.file).get("commits")
+        theirs = start_of(events, args.file).get("commits")
         if theirs != [[c.name, c.title, c.tree] for c in begun.commits.all]:
             raise UsageError(f"{args.file}: is of other commits than {log.path}")
         for event in events:
@@ -194,7 +191,7 @@ def run_replay(args: argparse.Namespace) -> int:
 def run_word(args: argparse.Namespace) -> int:
     folder = _folder(args)
     log = Logbook(folder / LOG)
-    commits = _named(_start_of(log.read(), log.path))
+    commits = named(start_of(log.read(), log.path))
     numbers = [commits.at(word) for word in args.commit]
     with log.held():
         for number in numbers:
@@ -208,20 +205,13 @@ def run_word(args: argparse.Namespace) -> int:
     return 0
 
 
-def _named(start: Event) -> Commits:
-    """The commits as the log names them, to be talked about and not to be built."""
-    spec = KernelSpec("", Path(), "", ())
-    made = tuple(commits_.Commit(name, title, spec, tree) for name, title, tree in start["commits"])
-    return Commits("this bisection", made)
-
-
 def run_log(args: argparse.Namespace) -> int:
     log = Logbook(_folder(args) / LOG)
     events = log.read()
     if args.json:
         print("\n".join(json.dumps(event, ensure_ascii=False) for event in events))
         return 0
-    made = _named(_start_of(events, log.path))
+    made = named(start_of(events, log.path))
     book = Casebook(made.n)
     for event in events:
         book.take(event)
@@ -251,17 +241,10 @@ def _folder(args: argparse.Namespace) -> Path:
     return Path(found[-1].parent)
 
 
-def _start_of(events: Iterable[Event], file: Path) -> Event:
-    first = next(iter(events), {})
-    if first.get("event") != "start" or first.get("format") != 1:
-        raise UsageError(f"{file}: is no log of a bisection")
-    return first
-
-
 def _begun(folder: Path, args: argparse.Namespace, progress: Progress) -> _Begun:
     """What ``folder``'s log says was started.  Raises UsageError when it is not that any more."""
     log = Logbook(folder / LOG)
-    facts = _start_of(log.read(), log.path)
+    facts = start_of(log.read(), log.path)
     again = argparse.Namespace(
         case=facts["case"],
         behind=facts["arguments"],

@@ -14,7 +14,7 @@ from typing import Any
 
 from harness.campaign.bench import Bench, GuestBench
 from harness.campaign.dryrun import describe
-from harness.campaign.night import summary, worse
+from harness.campaign.night import document, summary, worse
 from harness.campaign.nightly import Nightly
 from harness.campaign.series import Series, series
 from harness.commands.options import cluster, engine_for, parallel, positive
@@ -102,19 +102,7 @@ def run(args: argparse.Namespace) -> int:
     told = [plain(line) for line in summary(tonight, lines, before)]
     print("\n".join(told))
     write(folder / f"{date}.txt", "\n".join([*told, ""]).encode())
-    facts = [
-        {
-            "change": line.change.value,
-            "kernel": line.place[0],
-            "case": line.place[1],
-            "race": line.race,
-            "title": line.title,
-            "tonight": line.tonight,
-            "before": line.before,
-            "chance": line.chance,
-        }
-        for line in lines
-    ]
+    facts = document(night.name, *nightly.nights())
     write(folder / f"{date}.json", json.dumps(facts, indent=1).encode() + b"\n")
     if any(worse(line) for line in lines):
         return EXIT_FAIL
