@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import shutil
@@ -16,6 +17,7 @@ from harness.paths import PROJECT
 from harness.record.history.ingest import import_folders
 from harness.record.history.store import History
 from tests import record_samples as samples
+from tests import test_page
 
 PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
 RUN = ("kernels", "run", "reproduce", "history", "report", "export")
@@ -24,7 +26,6 @@ RUN = ("kernels", "run", "reproduce", "history", "report", "export")
 FILES = {
     "repro.c": "int main(void) { return 0; }\n",
     "mine.yaml": "extends: v5.10-debug\n",
-    "bisect.json": '{"kind": "bisect", "schema": 1, "title": "x", "commits": []}',
 }
 
 
@@ -63,6 +64,13 @@ def test_a_command_of_the_documentation(
         trials = [samples.trial("FAIL", 1), samples.trial("PASS", 2)]
         started = f"2026-03-0{number}T06:00:00+00:00"
         samples.write_run(tmp_path / "results", samples.run(trials, name, started=started))
+    night = tmp_path / "results" / "nightly" / "plan"
+    night.mkdir(parents=True)
+    (night / "2026-01-03.json").write_text(json.dumps(test_page.night()))
+    Path("score.json").write_text(json.dumps(test_page.score()))
+    commits = [["base", "good", "a"], ["1/1", "bad", "b"]]
+    start = {"event": "start", "format": 1, "case": "a", "kernel": "k", "commits": commits}
+    (tmp_path / "results" / "THIS" / "bisect.jsonl").write_text(json.dumps(start) + "\n")
     for module in ("report", "export", "trials"):
         monkeypatch.setattr(f"harness.commands.{module}.RESULTS", tmp_path / "results")
     with History(own_history) as history:

@@ -216,73 +216,174 @@ def bisection() -> dict[str, Any]:
         }
         for n in range(10)
     ]
-    commits[2]["skipped"] = "does not build"
-    log = [{"commit": "0" * 40, "text": "3 runs, 1 failed"}]
-    return {
-        **{"kind": "bisect", "schema": 1, "title": "Bisection", "commits": commits, "log": log},
-        "answer": "change 6, with 90 %",
-    }
-
-
-def score(kind: str = "score") -> dict[str, Any]:
-    cells = {"a": {"runs": 5, "failed": 4, "seconds": 1.5}, "b": {"runs": 5, "failed": 0}}
-    rows = [
-        {"name": "anon-rmap-locked", "about": "2020", "cells": cells},
-        {"name": "control", "clean": True, "cells": {"a": {"runs": 9, "failed": 0}}},
-        {"name": HOSTILE[0], "cells": {"b": {"runs": 0, "failed": 0, "changed": HOSTILE[1]}}},
+    commits[2] |= {"skipped": "does not build", "void": 3, "said": "bad"}
+    steps = [
+        {"commit": 6, "seen": seen, "folder": f"R/00{n}-{evil}", "posterior": [0.1] * 11}
+        for n, seen in enumerate(("PASS", "FAIL", "VOID", "OTHER"))
     ]
-    return {"kind": kind, "schema": 1, "title": "Score", "cases": ["a", "b", "c"], "rows": rows}
+    return {
+        **{"kind": "bisect", "schema": 1, "title": evil, "commits": commits, "none": 0.01},
+        **{"answer": f"change 6, with 90 % {evil}", "because": evil, "spent": 3.5, "builds": 2},
+        "wanted": {"title": evil, "race": evil},
+        "others": [{"title": evil, "race": evil, "commits": [evil]}],
+        **{"rows": [[n, n] for n in range(11)], "steps": steps, "command": ["harness", evil]},
+        "log": [{"commit": "0" * 40, "text": f"3 runs, 1 failed {evil}"}],
+    }
 
 
-def test_what_score_and_nightly_write_has_pages(tmp_path: Path) -> None:
-    attempt = {
-        **{"case": "a", "scenarios": [], "seconds": 5, "verdict": "FAIL", "reason": HOSTILE[0]},
-        **{"oracle": "O1", "cost": 9.0, "at": 2.5, "exercised": True, "folder": "x"},
-    }
-    row: dict[str, Any] = {
-        "name": HOSTILE[1],
-        "kind": "bug",
-        "content": "",
-        "fault": "",
-        "caught": None,
-    }
-    row |= {"nearest": None, "alarms": [], "attempts": [attempt]}
-    written: dict[str, Any] = {
-        "schema": 1,
-        "command": ["harness", "score"],
+def score() -> dict[str, Any]:
+    evil = " ".join(HOSTILE)
+
+    def attempt(verdict: str, folder: str) -> dict[str, Any]:
+        return {
+            **{"case": evil, "scenarios": [], "seconds": 5, "verdict": verdict, "reason": evil},
+            **{"oracle": "O1" if verdict == "FAIL" else "", "cost": 9.0, "at": 2.5},
+            **{"exercised": True, "folder": folder},
+        }
+
+    def row(name: str, *attempts: dict[str, Any], kind: str = "bug") -> dict[str, Any]:
+        failed = [a for a in attempts if a["verdict"] == "FAIL"]
+        return {
+            **{"name": name, "kind": kind, "content": "", "nearest": None},
+            **{"fault": "" if attempts else f"/home/somebody/bugs/x.patch: {evil}"},
+            "caught": failed[0] if failed and kind == "bug" else None,
+            **{"alarms": failed if kind == "control" else [], "attempts": list(attempts)},
+        }
+
+    missed = row("missed-bug", attempt("PASS", "x")) | {"nearest": attempt("PASS", "x")}
+    caught = row(evil, attempt("PASS", "x"), attempt("FAIL", "20260301-060000-00aa/NAME"))
+    control = row("control", attempt("FAIL", "../x"), kind="control")
+    return {
+        **{"schema": 1, "command": ["harness", "score"]},
         "measured": {
             **{"base": "v5.10-debug", "budget": 60, "machine": "two-nodes"},
             **{"instrumentation": [], "cases": ["a"]},
         },
-        "rows": [row],
-        "score": {"caught": 1, "bugs": 1, "not_run": 0, "false_alarms": 0},
+        "rows": [missed, caught, row("does-not-apply"), control],
+        "score": {"caught": 1, "bugs": 3, "not_run": 1, "false_alarms": 1},
     }
-    change = {"change": "new", "kernel": "k", "case": "a", "title": "x", "tonight": [3, 9]}
-    for name, document, word in (
-        ("s.json", written, "1 of 1 bugs caught"),
-        ("2026-01-02.json", [change | {"before": [0, 9]}], "0 of 9 before"),
-    ):
-        (tmp_path / name).write_text(json.dumps(document))
-        assert main(["report", str(tmp_path / name)]) == 0
-        assert word in (tmp_path / name).with_suffix(".html").read_text()
 
 
-@pytest.mark.parametrize("document", [bisection(), score(), score("night")])
+def night() -> dict[str, Any]:
+    evil = " ".join(HOSTILE)
+    changes = ("new", "rate changed", "still there", "gone", "not seen")
+    return {
+        **{"kind": "night", "schema": 1, "plan": evil, "date": "2026-01-03", "over": False},
+        "nights": ["2026-01-01", "2026-01-02", "2026-01-03"],
+        "lines": [
+            {
+                **{"change": change, "kernel": "v5.10-debug", "case": f"case {n}", "race": evil},
+                **{"title": evil, "chance": 0.004, "counts": [[0, 0], [0, 9], [n, 9]]},
+                "trials": ["20260301-060000-00aa/NAME"],
+            }
+            for n, change in enumerate(changes)
+        ],
+        "cells": [
+            {"kernel": "v5.10-debug", "case": evil, "runs": 9, "failed": 3, "void": [evil]},
+            {"kernel": "other", "case": evil, "runs": 0, "failed": 0, "void": []},
+        ],
+        **{"commits": {"other": "ab" * 20}, "faults": {"third": evil}},
+        "bisected": [{"kernel": "x", "case": evil, "race": "", "title": evil, "lines": [evil] * 2}],
+    }
+
+
+CAMPAIGNS = {"bisect": bisection, "score": score, "night": night}
+
+
+def campaign_file(tmp_path: Path, kind: str) -> Path:
+    """The document in a file, with the run that it names beside it."""
+    hostile = hostile_trial()
+    samples.write_run(tmp_path, samples.run([hostile]))
+    text = json.dumps(CAMPAIGNS[kind]()).replace("NAME", hostile["folder"])
+    file = tmp_path / f"{kind}.json"
+    file.write_text(text)
+    return file
+
+
+@pytest.mark.parametrize("kind", CAMPAIGNS)
 def test_campaigns_have_pages(
-    tmp_path: Path, document: dict[str, Any], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    file = tmp_path / "x.json"
-    file.write_text(json.dumps(document))
-    assert main(["report", str(file)]) == 0
-    text = (tmp_path / "x.html").read_text()
+    file = campaign_file(tmp_path, kind)
+    assert main(["report", str(file), "--results", str(tmp_path)]) == 0
+    text = file.with_suffix(".html").read_text()
     names = [tag for tag, _ in Tags(text).tags]
     assert (names.count("script"), names.count("img")) == (1, 0)
-    assert ("change 6, with 90 %" if document["kind"] == "bisect" else "caught") in text
+    said = {
+        "bisect": ("change 6, with 90 %", "skipped: does not build", "How that came"),
+        "score": ("1 of 3 bugs were caught within 60 s", "1 false alarm on", "not measured"),
+        "night": ("1 new, 1 rate changed, 1 still there", "is not over", "0 of 9", "NOT RUN"),
+    }
+    for word in said[kind]:
+        assert word in text or word == "NOT RUN"
+    if kind != "bisect":  # whose trial is nowhere
+        assert 'href="#trial-1"' in text
+        assert "the course of the trial" in text
+    assert "/home/somebody" not in text
     capsys.readouterr()
-    broken = document | {"title": 7}
+    document = json.loads(file.read_text())
+    broken = document | ({"plan": 7} if kind == "night" else {"command": 7})
     file.write_text(json.dumps(broken))
     assert main(["report", str(file)]) == 2
-    assert "x.json: title: 7 is not" in capsys.readouterr().err
+    assert "7 is not of type" in capsys.readouterr().err
+
+
+def test_the_newest_night_of_a_plan_is_found(tmp_path: Path) -> None:
+    folder = tmp_path / "nightly" / "plan"
+    folder.mkdir(parents=True)
+    for date in ("2026-01-02", "2026-01-03"):
+        (folder / f"{date}.json").write_text(json.dumps(night() | {"date": date}))
+    assert main(["report", str(folder), "--results", str(tmp_path)]) == 0
+    assert (folder / "2026-01-03.html").is_file()
+
+
+def test_a_bisection_is_shown_from_its_own_log(tmp_path: Path) -> None:
+    """Also while it runs, and with the trials that its log names."""
+    failed = samples.trial("FAIL", 1)
+    run = samples.write_run(tmp_path, samples.run([failed, samples.trial("PASS", 2)]))
+    names = [f"{run.name}/{failed['folder']}", f"{run.name}/002-gone"]
+    sighting = [["4c1f", "memory: page migration", samples.TITLE]]
+    commits = [["base", "the base", "a"], ["1/2", "innocent", "b"], ["2/2", "guilty", "c"]]
+    events: list[dict[str, Any]] = [
+        {
+            **{"event": "start", "format": 1, "case": "anon_fork_migrate", "commits": commits},
+            **{"kernel": "/x/v5.10-debug.yaml", "command": ["harness", "bisect"]},
+        },
+        {"event": "build", "commit": 2, "seconds": 30, "image": "x"},
+        {
+            **{"event": "run", "commit": 2, "seconds": 9, "seen": "FAIL", "ran": 1},
+            **{"sightings": sighting, "why": samples.TITLE, "folder": names[0]},
+        },
+        {"event": "run", "commit": 1, "seconds": 9, "seen": "PASS", "ran": 9, "folder": names[1]},
+    ]
+    log = run / "bisect.jsonl"
+    log.write_text("".join(json.dumps(event) + "\n" for event in events) + '{"event": "ru')
+    assert main(["report", str(run), "--results", str(tmp_path)]) == 0
+    text = (run / "bisect.html").read_text()
+    assert "Not decided yet; likeliest so far: 2/2" in text
+    assert "1 of 1" in text
+    assert text.count('<details class="trial') == 1
+    end = {"event": "end", "ending": "found", "first": 2, "last": 2, "probability": 0.97}
+    log.write_text("".join(json.dumps(event) + "\n" for event in [*events, end]))
+    assert main(["report", str(log)]) == 0
+    assert "2/2 is the first bad commit" in (run / "bisect.html").read_text()
+    log.write_text('{"event": "start"}\n')
+    assert main(["report", str(log)]) == 2
+    log.write_text("garbage\n")
+    assert main(["report", str(log)]) == 2
+
+
+def test_heads_of_one_race_stand_together(tmp_path: Path) -> None:
+    heads = ("rmap_walk_anon", "invalid_migration_vma", "rmap_walk_anon")
+    trials = [
+        samples.trial("FAIL", n, splats=[samples.splat(f"{ord(h[0])}aa", f"KASAN: x in {h}")])
+        for n, h in enumerate(heads, 1)
+    ]
+    other = samples.splat("bb", "WARNING in other", race_key="warning: other")
+    trials.append(samples.trial("FAIL", 4, splats=[other]))
+    text = page_of(samples.write_run(tmp_path, samples.run(trials)))
+    assert "(2 heads of one race), and 1 other thing" in text
+    assert text.count('<article class="finding') == 2
 
 
 @pytest.fixture(scope="module")
@@ -311,14 +412,47 @@ def opened(browser: Browser, file: Path, **options: Any) -> tuple[Page, list[str
     return page, said
 
 
+KINDS = ("run", "compare", "history", *CAMPAIGNS)
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A page of every kind, each with what a hostile guest says in it."""
+    base = tmp_path_factory.mktemp("pages")
+    for kind in CAMPAIGNS:
+        (base / kind).mkdir()
+    made = {kind: campaign_file(base / kind, kind) for kind in CAMPAIGNS}
+    for kind, file in made.items():
+        assert main(["report", str(file), "--results", str(base / kind)]) == 0
+    files = {kind: file.with_suffix(".html") for kind, file in made.items()}
+    folders = []
+    for number, name in enumerate(("OLD", "NEW")):
+        verdicts = ("FAIL", "PASS", "INCONCLUSIVE", "SKIP", "ERROR")[number:]
+        trials = [samples.trial(verdict, n) for n, verdict in enumerate(verdicts, 1)]
+        trials += [hostile_trial(9), samples.trial("PASS", 8, case="gigantic", kernel="other")]
+        for trial in trials:
+            trial["started"] = f"2026-03-0{number + 1}T06:00:00+00:00"
+        folders.append(samples.write_run(base, samples.run(trials, name)))
+    words = {"run": [str(folders[0])], "compare": ["--compare", *map(str, folders)]}
+    words["history"] = ["--all", "--history", str(base / "h.db")]
+    with History(base / "h.db") as history:
+        import_folders(history, folders)
+    for kind, options in words.items():
+        files[kind] = base / f"{kind}.html"
+        assert main(["report", *options, "-o", str(files[kind])]) == 0
+    return files
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_browser_has_nothing_to_complain_of(browser: Browser, run: Path, scheme: Any) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_browser_has_nothing_to_complain_of(
+    browser: Browser, pages: dict[str, Path], kind: str, scheme: Any
+) -> None:
     from axe_playwright_python.sync_playwright import Axe
 
-    file = run / "report.html"
-    file.write_text(page_of(run))
+    file = pages[kind]
     page, said = opened(browser, file, color_scheme=scheme, bypass_csp=False)
-    assert page.title() == "Run 20260301-060000-00aa"
+    assert page.title() not in ("", "owned")
     page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
     assert said == []
     page.close()
@@ -329,9 +463,9 @@ def test_a_browser_has_nothing_to_complain_of(browser: Browser, run: Path, schem
     assert [(v["id"], v["impact"], v["nodes"][0]["html"]) for v in found] == []
 
 
-def test_a_phone_scrolls_only_downward(browser: Browser, run: Path) -> None:
-    file = run / "report.html"
-    file.write_text(page_of(run))
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_phone_scrolls_only_downward(browser: Browser, pages: dict[str, Path], kind: str) -> None:
+    file = pages[kind]
     page, said = opened(browser, file, viewport={"width": 390, "height": 844}, is_mobile=True)
     assert page.evaluate("document.documentElement.scrollWidth") == 390
     assert said == []
@@ -349,11 +483,8 @@ def test_a_cell_leads_to_its_trial(browser: Browser, run: Path) -> None:
     target.wait_for(state="visible")
 
 
-def test_print_opens_what_failed(browser: Browser, run: Path, tmp_path: Path) -> None:
-    file = run / "report.html"
-    file.write_text(page_of(run))
-    page, said = opened(browser, file)
-    pdf = page.pdf(format="A4")
-    assert pdf.startswith(b"%PDF")
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_page_can_be_printed(browser: Browser, pages: dict[str, Path], kind: str) -> None:
+    page, said = opened(browser, pages[kind])
+    assert page.pdf(format="A4").startswith(b"%PDF")
     assert said == []
-    assert json.loads(page.evaluate("JSON.stringify(location.protocol)")) == "file:"

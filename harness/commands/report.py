@@ -15,13 +15,17 @@ from harness.record.history.ingest import catch_up
 from harness.record.history.store import History
 from harness.record.load import Run, load_run, run_folders
 
+LOG = "bisect.jsonl"
+
 EXAMPLES = """\
 examples:
   harness report                         the newest run: results/<run>/report.html
   harness report results/20261124-*      that run
   harness report --compare OLD NEW       two runs, or more, beside each other
   harness report --all -o history.html   everything in the history
-  harness report bisect.json             a bisection, a score or a night (results/*.schema.json)
+  harness report RUN/bisect.jsonl        a bisection, also one under way
+  harness report score.json              what harness score --json wrote
+  harness report results/nightly/plan    the newest night of a plan
 """
 
 
@@ -36,8 +40,8 @@ def add(verbs: Any) -> None:
     what.add_argument(
         "run",
         nargs="?",
-        help="a run's folder or name (default: the newest), or the file of a bisection, a score or"
-        " a night",
+        help="a run's folder or name (default: the newest), or the folder or file of a bisection,"
+        " a score or a night",
     )
     what.add_argument("--compare", nargs="+", metavar="RUN", help="several runs")
     what.add_argument("--all", action="store_true", help="the whole history")
@@ -49,7 +53,6 @@ def add(verbs: Any) -> None:
 
 def report(args: argparse.Namespace) -> int:
     # jinja2 takes longer to load than most verbs take to run.
-    from harness.record.page.campaignpage import campaign_page, load_campaign
     from harness.record.page.historypage import history_page
     from harness.record.page.runpage import compare_page, run_page
 
@@ -64,15 +67,72 @@ def report(args: argparse.Namespace) -> int:
         runs = [found(name, args.results) for name in args.compare]
         page = (args.output or Path("report.html")).absolute()
         text = compare_page(sorted(runs, key=lambda run: run.started), page, seen_before(args))
-    elif args.run and Path(args.run).is_file() and (campaign := load_campaign(Path(args.run))):
-        page = (args.output or Path(args.run).with_suffix(".html")).absolute()
-        text = campaign_page(campaign)
+    elif campaign := _campaign(args):
+        page, text = campaign
     else:
         run = found(args.run, args.results)
         page = (args.output or run.folder / "report.html").absolute()
         text = run_page(run, page, seen_before(args))
     write_page(page, text)
     return 0
+
+
+def _campaign(args: argparse.Namespace) -> tuple[Path, str] | None:
+    """Where the page of a bisection, a score or a night goes, and its text; None for a run."""
+    from harness.record.page.bisectpage import bisect_page
+    from harness.record.page.campaignfile import checked, load_campaign
+    from harness.record.page.evidence import evidence
+    from harness.record.page.nightpage import night_page
+    from harness.record.page.scorepage import score_page
+
+    file = _campaign_file(args)
+    if file is None:
+        return None
+    if file.suffix == ".jsonl":
+        from harness.campaign.course import course  # numpy, which no other page needs
+
+        # A run folder lies in the folder of results, and this log in a run folder.
+        kind, document, results = (
+            "bisect",
+            checked(file, course(file), "bisect"),
+            file.parent.parent,
+        )
+    elif loaded := load_campaign(file):
+        kind, document = loaded
+        results = args.results
+    else:
+        return None
+    page: Path = (args.output or file.with_suffix(".html")).absolute()
+    names = {
+        "bisect": lambda: [step.get("folder", "") for step in document.get("steps", [])],
+        "night": lambda: [name for line in document["lines"] for name in line["trials"]],
+        "score": lambda: [a["folder"] for row in document["rows"] for a in row["attempts"]],
+    }[kind]()
+    shown, keys = evidence(
+        names, results.absolute(), file.parent.absolute(), page, seen_before(args)
+    )
+    if kind == "bisect":
+        return page, bisect_page(document, shown)
+    return page, (night_page if kind == "night" else score_page)(document, shown, keys)
+
+
+def _campaign_file(args: argparse.Namespace) -> Path | None:
+    """The file that is named, or lies in the folder that is named or newest."""
+    if args.run is None:
+        newest = list(run_folders(args.results))[-1:] if args.results.is_dir() else []
+        return next((folder / LOG for folder in newest if (folder / LOG).is_file()), None)
+    results: Path = args.results
+    for path in (Path(args.run), results / str(args.run)):
+        if path.is_file():
+            return path
+        if (path / LOG).is_file():
+            return path / LOG
+        nights = sorted(path.glob("[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9].json"))
+        if nights:
+            return nights[-1]
+        if path.is_dir():
+            return None
+    return None
 
 
 def write_page(page: Path, text: str) -> None:

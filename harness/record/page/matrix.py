@@ -35,6 +35,10 @@ class Cell:
         return self.counts["FAIL"] + self.counts["PASS"]
 
     @property
+    def undecided(self) -> int:
+        return len(self.trials) - self.decided
+
+    @property
     def failed(self) -> int:
         return self.counts["FAIL"]
 
@@ -89,22 +93,13 @@ def matrix(trials: Sequence[TrialView]) -> Matrix:
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One thing that went wrong, however many trials showed it."""
+class Head:
+    """One signature, of the several under which a race may be seen."""
 
-    verdict: str
     title: str
     place: str
-    oracle: str
     signature: str
-    race: str
     trials: Sequence[TrialView]
-
-    @property
-    def where(self) -> list[tuple[str, str, int]]:
-        """(case, column, trials), the most frequent first."""
-        counted = Counter((trial.case, trial.column) for trial in self.trials)
-        return [(case, column, count) for (case, column), count in counted.most_common()]
 
     @property
     def median(self) -> float | None:
@@ -116,35 +111,75 @@ class Finding:
         return next((trial for trial in self.trials if trial.shown), self.trials[0])
 
 
+@dataclass(frozen=True)
+class Finding:
+    """One thing that went wrong, however many trials showed it, and under however many heads;
+    the most frequent head first.
+    """
+
+    verdict: str
+    oracle: str
+    race: str
+    heads: Sequence[Head]
+
+    @property
+    def trials(self) -> list[TrialView]:
+        return [trial for head in self.heads for trial in head.trials]
+
+    @property
+    def title(self) -> str:
+        return self.heads[0].title
+
+    @property
+    def place(self) -> str:
+        return self.heads[0].place
+
+    @property
+    def where(self) -> list[tuple[str, str, int]]:
+        """(case, column, trials), the most frequent first."""
+        counted = Counter((trial.case, trial.column) for trial in self.trials)
+        return [(case, column, count) for (case, column), count in counted.most_common()]
+
+    @property
+    def example(self) -> TrialView:
+        return next((trial for trial in self.trials if trial.shown), self.trials[0])
+
+
 def findings(trials: Sequence[TrialView]) -> list[Finding]:
     """Everything that is no PASS, the weightiest and most frequent first."""
-    grouped: dict[tuple[str, str, str], list[TrialView]] = {}
+    grouped: dict[tuple[str, str, str], dict[str, list[TrialView]]] = {}
     for trial in trials:
         if trial.verdict != "PASS":
-            grouped.setdefault(_key(trial), []).append(trial)
-    made = [_finding(key, group) for key, group in grouped.items()]
+            key, head = _key(trial)
+            grouped.setdefault(key, {}).setdefault(head, []).append(trial)
+    made = []
+    for (verdict, oracle, race), group in grouped.items():
+        heads = sorted((_head(head, seen) for head, seen in group.items()), key=_frequency)
+        made.append(Finding(verdict, oracle, race if oracle == "splat" else "", heads))
     return sorted(made, key=lambda f: (SEVERITY.index(f.verdict), -len(f.trials)))
 
 
-def _key(trial: TrialView) -> tuple[str, str, str]:
+def _frequency(head: Head) -> int:
+    return -len(head.trials)
+
+
+def _key(trial: TrialView) -> tuple[tuple[str, str, str], str]:
+    """What a trial is grouped by, and under which head it comes."""
     splats = trial.document["splats"]
     if trial.verdict == "FAIL" and splats:
-        return trial.verdict, "splat", splats[0]["signature"]
+        signature = str(splats[0]["signature"])
+        return (trial.verdict, "splat", splats[0].get("race_key") or signature), signature
     reasons = trial.document["reasons"]
     if not reasons:
-        return trial.verdict, "", ""
+        return (trial.verdict, "", ""), ""
     # Numbers differ between two sightings of one thing.
     words = "".join("#" if letter.isdigit() else letter for letter in reasons[0]["text"])
-    return trial.verdict, reasons[0]["oracle"], words
+    return (trial.verdict, reasons[0]["oracle"], words), ""
 
 
-def _finding(key: tuple[str, str, str], trials: Sequence[TrialView]) -> Finding:
-    verdict, oracle, signature = key
-    first = trials[0].document
-    if oracle == "splat":
-        splat = first["splats"][0]
-        return Finding(
-            *(verdict, splat["title"], splat["place"], oracle, signature),
-            *(splat.get("race_key", ""), trials),
-        )
-    return Finding(verdict, trials[0].reason or "no reason given", "", oracle, "", "", trials)
+def _head(signature: str, trials: Sequence[TrialView]) -> Head:
+    first = trials[0]
+    if signature:
+        splat = first.document["splats"][0]
+        return Head(splat["title"], splat["place"], signature, trials)
+    return Head(first.reason or "no reason given", "", "", trials)

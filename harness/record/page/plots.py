@@ -75,7 +75,10 @@ def lanes_of(
         if name not in growing:
             title, _, node = name.partition(".")
             groups.setdefault(title, []).append(Line(node, _steps(points)))
-    lanes += [Lane(title, "now", tuple(lines)) for title, lines in groups.items()]
+    lanes += [
+        Lane(title, "pages" if "_" in title else "now", tuple(lines))
+        for title, lines in groups.items()
+    ]
     if len(console) > 1 and console[-1][1] > console[0][1]:
         lanes.append(Lane("console", "bytes per second", (Line("", per_second(console)),)))
     return lanes
@@ -193,6 +196,20 @@ def whisker(low: float, high: float, share: float, label: str) -> Markup:
         f'<line class="base" x1="4" y1="9" x2="{width - 4}" y2="9"/>'
         f'<rect class="range" x="{x[0]:.1f}" y="5" width="{max(2.0, x[1] - x[0]):.1f}" height="8"'
         f' rx="3"/><circle class="dot" cx="{x[2]:.1f}" cy="9" r="4"/></svg>'
+    )
+
+
+def reach(at: float, most: float, caught: bool, label: str) -> Markup:
+    """How much of a budget was spent, and whether it ended with what was looked for."""
+    width, height = 150, 18
+    x = 4 + (width - 8) * min(1.0, at / most if most else 1.0)
+    end = f'<circle class="dot" cx="{x:.1f}" cy="9" r="4.5"/>' if caught else ""
+    style = "reach" if caught else "reach missed"
+    return Markup(
+        f'<svg class="{style}" viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
+        f' role="img" aria-label="{_text(label)}">'
+        f'<line class="base" x1="4" y1="9" x2="{width - 4}" y2="9"/>'
+        f'<line class="spent" x1="4" y1="9" x2="{x:.1f}" y2="9"/>{end}</svg>'
     )
 
 

@@ -95,6 +95,10 @@ def thousands(value: float | None) -> str:
     return "\u2013" if value is None else f"{value:,}".replace(",", "\u202f")
 
 
+def many(count: int, word: str) -> str:
+    return f"{thousands(count)} {word}{'' if count == 1 else 's'}"
+
+
 def percent(value: float) -> str:
     """Small shares are not rounded to nothing."""
     if 0 < value < 0.01:

@@ -12,7 +12,7 @@ from typing import Any
 
 from harness.record.load import Run
 from harness.record.page.matrix import Cell, Finding, Matrix, findings, matrix
-from harness.record.page.render import render
+from harness.record.page.render import many, render
 from harness.record.page.trialview import SEVERITY, TrialView, brief, detailed
 
 DETAILED = 50
@@ -33,7 +33,7 @@ def run_page(run: Run, page: Path, seen: Seen) -> str:
         "run.html.j2",
         **common(trials, lambda view: folders[view.key], page, seen),
         title=f"Run {run.name}",
-        subtitle=f"started {run.started[:16].replace('T', ' ')} UTC, {_many(len(trials), 'trial')}"
+        subtitle=f"started {run.started[:16].replace('T', ' ')} UTC, {many(len(trials), 'trial')}"
         + (f" on {run.host['machine']}" if run.host.get("machine") else ""),
         notes=list(run.complaints[:5]),
         host=run.host,
@@ -57,7 +57,7 @@ def compare_page(runs: Sequence[Run], page: Path, seen: Seen) -> str:
         *([("differences", "What differs")] if differences else []),
         *context["contents"],
     ]
-    told = f"{_many(len(differences), 'cell')} differ" if differences else "No cell differs"
+    told = f"{many(len(differences), 'cell')} differ" if differences else "No cell differs"
     return render(
         "run.html.j2",
         **context
@@ -131,7 +131,7 @@ def _choose(trials: Sequence[TrialView]) -> set[str]:
     """
     if len(trials) <= DETAILED:
         return {trial.key for trial in trials}
-    firsts = [finding.trials[0] for finding in findings(trials)]
+    firsts = [head.trials[0] for finding in findings(trials) for head in finding.heads]
     cells = [min(c.trials, key=lambda t: SEVERITY.index(t.verdict)) for c in matrix(trials).cells]
     rest = sorted(trials, key=lambda t: SEVERITY.index(t.verdict))
     order = dict.fromkeys(view.key for view in [*firsts, *cells, *rest])
@@ -146,20 +146,17 @@ def _lead(trials: Sequence[TrialView], failed: Sequence[Finding]) -> str:
     if failed:
         first = failed[0]
         place = f" at {first.place}" if first.place else ""
-        others = f", and {_many(len(failed) - 1, 'other thing')}" if len(failed) > 1 else ""
-        told = f"{counts['FAIL']} of {_many(len(trials), 'trial')} failed"
-        return f"{told}: {first.title}{place}{others}."
+        heads = f" ({len(first.heads)} heads of one race)" if len(first.heads) > 1 else ""
+        others = f", and {many(len(failed) - 1, 'other thing')}" if len(failed) > 1 else ""
+        told = f"{counts['FAIL']} of {many(len(trials), 'trial')} failed"
+        return f"{told}: {first.title}{place}{heads}{others}."
     if counts["PASS"] == len(trials):
-        return f"All of {_many(len(trials), 'trial')} passed: exercised, armed, and quiet."
+        return f"All of {many(len(trials), 'trial')} passed: exercised, armed, and quiet."
     left = len(trials) - counts["PASS"]
     return (
-        f"Nothing failed, but {left} of {_many(len(trials), 'trial')} showed nothing:"
+        f"Nothing failed, but {left} of {many(len(trials), 'trial')} showed nothing:"
         " see what was not shown."
     )
-
-
-def _many(count: int, word: str) -> str:
-    return f"{count:,} {word}{'' if count == 1 else 's'}".replace(",", "\u202f")
 
 
 def _kernels(trials: Sequence[TrialView]) -> list[dict[str, Any]]:

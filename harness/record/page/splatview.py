@@ -12,6 +12,15 @@ from harness.splat.frames import base_name
 Json = Mapping[str, Any]
 
 _BESIDE = ("alloc", "free")
+_MEMORY = ("KASAN", "KMSAN", "KCSAN", "KFENCE")
+
+_TITLES = {
+    "access": "the access",
+    "pointer": "where it was",
+    "alloc": "allocated",
+    "free": "freed",
+}
+
 _SHOWN = 14
 """Frames of a stack that are shown before the rest is folded."""
 
@@ -45,7 +54,7 @@ class Fold:
 
 @dataclass(frozen=True)
 class StackView:
-    name: str
+    title: str
     folds: Sequence[Fold]
     count: int
 
@@ -126,4 +135,13 @@ def _stack(stack: Json, splat: Json, excerpts: Mapping[str, Excerpt]) -> StackVi
         Fold("further down", down),
         Fold("found on the stack, perhaps stale", stale),
     ]
-    return StackView(stack["name"], [fold for fold in folds if fold.frames], len(stack["frames"]))
+    return StackView(
+        _title(stack["name"], splat), [fold for fold in folds if fold.frames], len(stack["frames"])
+    )
+
+
+def _title(name: str, splat: Json) -> str:
+    """What a stack is to its reader: the access of a memory report is any other's call trace."""
+    if name == "access" and splat["family"] not in _MEMORY:
+        return "call trace"
+    return _TITLES.get(name, name)
