@@ -48,16 +48,21 @@ def main() -> None:
     trouble = os.read(failed, 16)
     if trouble:
         os.waitpid(child, 0)
-        os.write(report, b"error %s\n" % trouble)
+        _tell(report, b"error %s\n" % trouble)
         return
-    os.write(report, b"pid %d\n" % child)
+    _tell(report, b"pid %d\n" % child)
     _let_go(keep=(life, report))
     status = _watch(child, life)
     _end_the_rest(child)
+    _tell(report, b"exit %d\n" % status)
+
+
+def _tell(report: int, line: bytes) -> None:
+    """A harness that is gone must not end the warden: what it started is still to be ended."""
     try:
-        os.write(report, b"exit %d\n" % status)
+        os.write(report, line)
     except BrokenPipeError:
-        pass  # nobody is left to be told
+        pass
 
 
 def _become(argv: list[str], libc: ctypes.CDLL, warden: int, fail: int) -> None:

@@ -86,6 +86,30 @@ def test_nothing_outlives_a_killed_harness(number: signal.Signals) -> None:
     assert wait_for(lambda: not any(alive(pid) for pid in pids), 10)
 
 
+def test_a_harness_that_is_gone_before_it_was_told_of_its_child(tmp_path: Path) -> None:
+    """The child may run for a while before the warden writes that it does."""
+    pids = tmp_path / "pids"
+    script = f"setsid sleep 60 & echo $! $$ >> {pids}; sleep 61 & echo $! >> {pids}; wait"
+    life_read, life_write = os.pipe()
+    report_read, report_write = os.pipe()
+    os.close(report_read)
+    warden = subprocess.Popen(
+        [
+            *(sys.executable, "-I", "-S", str(proc._WARDEN), str(life_read), str(report_write)),
+            *("sh", "-c", script),
+        ],
+        pass_fds=(life_read, report_write),
+    )
+    os.close(life_read)
+    os.close(report_write)
+    assert wait_for(lambda: pids.exists() and len(pids.read_text().split()) == 3, 10)
+    below = [int(pid) for pid in pids.read_text().split()]
+    assert all(alive(pid) for pid in below)
+    os.close(life_write)
+    assert warden.wait(10) == 0
+    assert not any(alive(pid) for pid in below)
+
+
 def test_the_child_dies_with_its_warden() -> None:
     with proc.spawn(["sleep", "60"]) as child:
         stat = Path(f"/proc/{child.pid}/stat").read_text()
