@@ -10,6 +10,13 @@ from harness.spec.case import AtLeast, Detector, Needs, Source, TestCase
 ANON_UNMAP_MIGRATE = TestCase(
     name="anon_unmap_migrate",
     reproducer=Path(__file__).with_name("anon_unmap_migrate.c"),
+    paths=(
+        "unmap_and_move_huge_page",
+        "rmap_walk_anon",
+        "remove_migration_pte",
+        "unlink_anon_vmas",
+        "__unmap_hugepage_range",
+    ),
     scenarios=("S01",),
     seconds=8,
     needs=Needs(nodes=2, cpus=2, free_2m=8),
@@ -25,6 +32,13 @@ ANON_UNMAP_MIGRATE = TestCase(
 ANON_SOFT_OFFLINE = TestCase(
     name="anon_soft_offline",
     reproducer=Path(__file__).with_name("anon_unmap_migrate.c"),
+    paths=(
+        "soft_offline_page",
+        "dissolve_free_huge_page",
+        "rmap_walk_anon",
+        "unlink_anon_vmas",
+        "__unmap_hugepage_range",
+    ),
     scenarios=("S02", "S26"),
     seconds=8,
     args=("soft",),

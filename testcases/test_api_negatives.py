@@ -10,6 +10,12 @@ from harness.spec.case import AtLeast, Detector, Needs, Source, TestCase
 API_NEGATIVES = TestCase(
     name="api_negatives",
     reproducer=Path(__file__).with_name("api_negatives.c"),
+    paths=(
+        "hugetlbfs_file_mmap",
+        "hugetlb_get_unmapped_area",
+        "hugetlbfs_fallocate",
+        "hugetlb_vm_op_split",
+    ),
     scenarios=("S29",),
     seconds=2,
     needs=Needs(nodes=2, free_2m=2),

@@ -10,6 +10,12 @@ from harness.spec.case import AtLeast, Detector, Needs, Source, TestCase
 CGROUP_MIGRATE_V1 = TestCase(
     name="cgroup_migrate_v1",
     reproducer=Path(__file__).with_name("cgroup_migrate.c"),
+    paths=(
+        "hugetlb_cgroup_migrate",
+        "hugetlb_cgroup_charge_cgroup",
+        "hugetlb_cgroup_uncharge_page",
+        "hugetlb_cgroup_css_offline",
+    ),
     scenarios=("S25",),
     seconds=3,
     args=("-g", "1"),
@@ -29,6 +35,12 @@ CGROUP_MIGRATE_V1 = TestCase(
 CGROUP_MIGRATE_V2 = TestCase(
     name="cgroup_migrate_v2",
     reproducer=Path(__file__).with_name("cgroup_migrate.c"),
+    paths=(
+        "hugetlb_cgroup_migrate",
+        "hugetlb_cgroup_charge_cgroup",
+        "hugetlb_cgroup_uncharge_page",
+        "hugetlb_cgroup_css_offline",
+    ),
     scenarios=("S25",),
     seconds=3,
     args=("-g", "2"),

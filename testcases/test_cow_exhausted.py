@@ -10,6 +10,11 @@ from harness.spec.case import AtLeast, Detector, Needs, TestCase
 COW_EXHAUSTED = TestCase(
     name="cow_exhausted",
     reproducer=Path(__file__).with_name("cow_exhausted.c"),
+    paths=(
+        "hugetlb_cow",
+        "hugetlb_wp",
+        "unmap_ref_private",
+    ),
     scenarios=("S19",),
     seconds=5,
     needs=Needs(nodes=2, cpus=2, free_2m=2),

@@ -10,6 +10,12 @@ from harness.spec.case import AtLeast, Detector, Needs, Source, TestCase
 COW_PAGECACHE = TestCase(
     name="cow_pagecache",
     reproducer=Path(__file__).with_name("cow_pagecache.c"),
+    paths=(
+        "hugetlb_cow",
+        "hugetlb_wp",
+        "copy_hugetlb_page_range",
+        "rmap_walk_file",
+    ),
     scenarios=("S20",),
     seconds=5,
     needs=Needs(nodes=2, cpus=2, free_2m=10),

@@ -10,6 +10,11 @@ from harness.spec.case import AtLeast, Detector, Needs, Source, TestCase
 FAULT_EMPTY_POOL = TestCase(
     name="fault_empty_pool",
     reproducer=Path(__file__).with_name("fault_empty_pool.c"),
+    paths=(
+        "hugetlb_fault",
+        "hugetlb_no_page",
+        "try_to_unmap_one",
+    ),
     scenarios=("S07", "S08"),
     seconds=8,
     needs=Needs(nodes=2, cpus=2, free_2m=1),

@@ -10,6 +10,12 @@ from harness.spec.case import AtLeast, Detector, Needs, Source, TestCase
 FAULT_STORM = TestCase(
     name="fault_storm",
     reproducer=Path(__file__).with_name("fault_storm.c"),
+    paths=(
+        "hugetlb_fault",
+        "hugetlb_no_page",
+        "migration_entry_wait_huge",
+        "follow_huge_pmd_pte",
+    ),
     scenarios=("S08",),
     seconds=8,
     needs=Needs(nodes=2, cpus=2, free_2m=8),

@@ -10,6 +10,11 @@ from harness.spec.case import AtLeast, Detector, Needs, Source, TestCase
 FORK_COW_MIGRATE = TestCase(
     name="fork_cow_migrate",
     reproducer=Path(__file__).with_name("fork_cow_migrate.c"),
+    paths=(
+        "copy_hugetlb_page_range",
+        "rmap_walk_anon",
+        "remove_migration_pte",
+    ),
     scenarios=("S09",),
     seconds=6,
     needs=Needs(nodes=2, cpus=2, free_2m=8),

@@ -10,6 +10,14 @@ from harness.spec.case import AtLeast, Detector, Needs, TestCase
 HWPOISON_FORK = TestCase(
     name="hwpoison_fork",
     reproducer=Path(__file__).with_name("hwpoison_fork.c"),
+    paths=(
+        "memory_failure",
+        "hwpoison_user_mappings",
+        "rmap_walk_anon",
+        "anon_vma_fork",
+        "unlink_anon_vmas",
+        "copy_hugetlb_page_range",
+    ),
     scenarios=("S09", "S26"),
     seconds=12,
     needs=Needs(

@@ -10,6 +10,12 @@ from harness.spec.case import AtLeast, Detector, Needs, TestCase
 INJECT_BACKOUT = TestCase(
     name="inject_backout",
     reproducer=Path(__file__).with_name("inject_backout.c"),
+    paths=(
+        "hugetlb_reserve_pages",
+        "restore_reserve_on_error",
+        "hugetlbfs_fallocate",
+        "region_chg",
+    ),
     scenarios=("S22",),
     seconds=20,
     needs=Needs(nodes=2, free_2m=4, options=("CONFIG_FAULT_INJECTION", "CONFIG_FAILSLAB")),

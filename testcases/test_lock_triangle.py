@@ -10,6 +10,12 @@ from harness.spec.case import AtLeast, Detector, Needs, Source, TestCase
 LOCK_TRIANGLE = TestCase(
     name="lock_triangle",
     reproducer=Path(__file__).with_name("lock_triangle.c"),
+    paths=(
+        "hugetlb_no_page",
+        "rmap_walk_file",
+        "remove_migration_ptes",
+        "unmap_and_move_huge_page",
+    ),
     scenarios=("S31", "S17"),
     seconds=8,
     needs=Needs(nodes=2, cpus=2, free_2m=6),

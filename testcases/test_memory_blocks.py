@@ -10,6 +10,12 @@ from harness.spec.case import AtLeast, Detector, Needs, Source, TestCase
 MEMORY_BLOCKS = TestCase(
     name="memory_blocks",
     reproducer=Path(__file__).with_name("memory_blocks.c"),
+    paths=(
+        "offline_pages",
+        "start_isolate_page_range",
+        "do_migrate_range",
+        "dissolve_free_huge_pages",
+    ),
     scenarios=("S27",),
     seconds=4,
     needs=Needs(nodes=2, cpus=2, free_2m=4, memory=400 << 20, options=("CONFIG_MEMORY_HOTREMOVE",)),

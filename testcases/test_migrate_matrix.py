@@ -20,6 +20,13 @@ def _matrix(size: str, group: str, kinds: tuple[str, ...]) -> TestCase:
     return TestCase(
         name=f"migrate_matrix[{size}-{group}]",
         reproducer=Path(__file__).with_name("migrate_matrix.c"),
+        paths=(
+            "do_pages_move",
+            "do_mbind",
+            "do_migrate_pages",
+            "queue_pages_hugetlb",
+            "hugetlbfs_migrate_page",
+        ),
         scenarios=("S04",),
         seconds=3,
         args=("-p", size, "-k", ",".join(kinds)),

@@ -10,6 +10,12 @@ from harness.spec.case import AtLeast, Detector, Needs, Source, TestCase
 MOVERS_COLLIDE = TestCase(
     name="movers_collide",
     reproducer=Path(__file__).with_name("movers_collide.c"),
+    paths=(
+        "add_page_for_migration",
+        "follow_huge_pmd_pte",
+        "isolate_hugetlb",
+        "putback_active_hugepage",
+    ),
     scenarios=("S03",),
     seconds=6,
     needs=Needs(nodes=2, cpus=2, free_2m=12),

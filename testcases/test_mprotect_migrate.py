@@ -10,6 +10,11 @@ from harness.spec.case import AtLeast, Detector, Needs, Source, TestCase
 MPROTECT_MIGRATE = TestCase(
     name="mprotect_migrate",
     reproducer=Path(__file__).with_name("mprotect_migrate.c"),
+    paths=(
+        "hugetlb_change_protection",
+        "mprotect_fixup",
+        "remove_migration_pte",
+    ),
     scenarios=("S10", "S12"),
     seconds=8,
     needs=Needs(nodes=2, cpus=2, free_2m=8),

@@ -10,6 +10,16 @@ from harness.spec.case import AtLeast, Detector, Needs, Source, TestCase
 OBSERVERS = TestCase(
     name="observers",
     reproducer=Path(__file__).with_name("observers.c"),
+    paths=(
+        "smaps_hugetlb_range",
+        "pagemap_hugetlb_range",
+        "gather_hugetlb_stats",
+        "mincore_hugetlb",
+        "__access_remote_vm",
+        "get_futex_key",
+        "do_coredump",
+        "follow_hugetlb_page",
+    ),
     scenarios=("S28",),
     seconds=6,
     needs=Needs(nodes=2, cpus=2, free_2m=4, options=("CONFIG_ELF_CORE",)),

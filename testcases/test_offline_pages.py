@@ -10,6 +10,11 @@ from harness.spec.case import AtLeast, Detector, Needs, Source, TestCase
 OFFLINE_PAGES = TestCase(
     name="offline_pages",
     reproducer=Path(__file__).with_name("offline_pages.c"),
+    paths=(
+        "soft_offline_page",
+        "memory_failure",
+        "dissolve_free_huge_page",
+    ),
     scenarios=("S26",),
     seconds=3,
     needs=Needs(nodes=2, free_2m=4, options=("CONFIG_MEMORY_FAILURE", "CONFIG_HWPOISON_INJECT")),

@@ -10,6 +10,12 @@ from harness.spec.case import AtLeast, Detector, Needs, Source, TestCase
 PINNED_PAGE = TestCase(
     name="pinned_page",
     reproducer=Path(__file__).with_name("pinned_page.c"),
+    paths=(
+        "migrate_huge_page_move_mapping",
+        "remove_migration_ptes",
+        "putback_active_hugepage",
+        "vmsplice_to_pipe",
+    ),
     scenarios=("S06", "S26"),
     seconds=4,
     needs=Needs(

@@ -10,6 +10,11 @@ from harness.spec.case import AtLeast, Detector, Needs, TestCase
 PMD_SHARE_FAULT = TestCase(
     name="pmd_share_fault",
     reproducer=Path(__file__).with_name("pmd_share_fault.c"),
+    paths=(
+        "huge_pmd_share",
+        "huge_pte_alloc",
+        "huge_pmd_unshare",
+    ),
     scenarios=("S12",),
     seconds=5,
     needs=Needs(nodes=2, cpus=2, free_2m=2),

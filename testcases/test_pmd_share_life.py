@@ -10,6 +10,12 @@ from harness.spec.case import AtLeast, Detector, Needs, Source, TestCase
 PMD_SHARE_LIFE = TestCase(
     name="pmd_share_life",
     reproducer=Path(__file__).with_name("pmd_share_life.c"),
+    paths=(
+        "huge_pmd_share",
+        "huge_pmd_unshare",
+        "hugetlb_vm_op_split",
+        "copy_hugetlb_page_range",
+    ),
     scenarios=("S12",),
     seconds=8,
     needs=Needs(nodes=2, cpus=2, free_2m=6),

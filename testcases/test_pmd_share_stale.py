@@ -10,6 +10,12 @@ from harness.spec.case import AtLeast, Detector, Needs, Source, TestCase
 PMD_SHARE_STALE = TestCase(
     name="pmd_share_stale",
     reproducer=Path(__file__).with_name("pmd_share_stale.c"),
+    paths=(
+        "huge_pmd_unshare",
+        "try_to_unmap_one",
+        "hugetlb_vmdelete_list",
+        "hugetlb_change_protection",
+    ),
     scenarios=("S13", "S12"),
     seconds=8,
     needs=Needs(nodes=2, cpus=2, free_2m=6),

@@ -10,6 +10,12 @@ from harness.spec.case import AtLeast, Detector, Needs, Source, TestCase
 POLICY_MIGRATE = TestCase(
     name="policy_migrate",
     reproducer=Path(__file__).with_name("policy_migrate.c"),
+    paths=(
+        "do_mbind",
+        "do_migrate_pages",
+        "queue_pages_hugetlb",
+        "cpuset_migrate_mm_workfn",
+    ),
     scenarios=("S05",),
     seconds=3,
     needs=Needs(nodes=2, free_2m=2, options=("CONFIG_CPUSETS",)),

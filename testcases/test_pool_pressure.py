@@ -10,6 +10,12 @@ from harness.spec.case import AtLeast, Detector, Needs, Source, TestCase
 POOL_PRESSURE = TestCase(
     name="pool_pressure",
     reproducer=Path(__file__).with_name("pool_pressure.c"),
+    paths=(
+        "alloc_migrate_huge_page",
+        "move_hugetlb_state",
+        "set_max_huge_pages",
+        "gather_surplus_pages",
+    ),
     scenarios=("S07",),
     seconds=3,
     needs=Needs(nodes=2, free_2m=4),

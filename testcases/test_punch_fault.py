@@ -10,6 +10,12 @@ from harness.spec.case import AtLeast, Detector, Needs, TestCase
 PUNCH_FAULT = TestCase(
     name="punch_fault",
     reproducer=Path(__file__).with_name("punch_fault.c"),
+    paths=(
+        "hugetlbfs_punch_hole",
+        "remove_inode_hugepages",
+        "hugetlb_vmdelete_list",
+        "hugetlb_no_page",
+    ),
     scenarios=("S16",),
     seconds=6,
     needs=Needs(cpus=2, free_2m=4),

@@ -10,6 +10,12 @@ from harness.spec.case import AtLeast, Detector, Needs, Source, TestCase
 QUOTA_MOUNT = TestCase(
     name="quota_mount",
     reproducer=Path(__file__).with_name("quota_mount.c"),
+    paths=(
+        "hugepage_subpool_get_pages",
+        "hugepage_subpool_put_pages",
+        "hugetlbfs_statfs",
+        "hugetlbfs_migrate_page",
+    ),
     scenarios=("S23",),
     seconds=3,
     needs=Needs(nodes=2, free_2m=4),

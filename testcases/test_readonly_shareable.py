@@ -10,6 +10,11 @@ from harness.spec.case import AtLeast, Detector, Needs, Source, TestCase
 READONLY_SHAREABLE = TestCase(
     name="readonly_shareable",
     reproducer=Path(__file__).with_name("readonly_shareable.c"),
+    paths=(
+        "hugetlb_no_page",
+        "huge_add_to_page_cache",
+        "huge_pmd_share",
+    ),
     scenarios=("S14",),
     seconds=4,
     needs=Needs(nodes=2, cpus=2, free_2m=6),

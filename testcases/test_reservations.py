@@ -10,6 +10,13 @@ from harness.spec.case import AtLeast, Detector, Needs, Source, TestCase
 RESERVATIONS = TestCase(
     name="reservations",
     reproducer=Path(__file__).with_name("reservations.c"),
+    paths=(
+        "hugetlb_reserve_pages",
+        "hugetlb_unreserve_pages",
+        "region_chg",
+        "region_add",
+        "region_del",
+    ),
     scenarios=("S21",),
     seconds=8,
     needs=Needs(nodes=2, free_2m=8),

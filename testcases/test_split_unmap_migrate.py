@@ -10,6 +10,12 @@ from harness.spec.case import AtLeast, Detector, Needs, Source, TestCase
 SPLIT_UNMAP_ANON = TestCase(
     name="split_unmap_anon",
     reproducer=Path(__file__).with_name("split_unmap_migrate.c"),
+    paths=(
+        "__split_vma",
+        "anon_vma_clone",
+        "rmap_walk_anon",
+        "unlink_anon_vmas",
+    ),
     scenarios=("S11",),
     seconds=10,
     needs=Needs(nodes=2, cpus=2, free_2m=8),
@@ -27,6 +33,12 @@ SPLIT_UNMAP_ANON = TestCase(
 SPLIT_UNMAP_FILE = TestCase(
     name="split_unmap_file",
     reproducer=Path(__file__).with_name("split_unmap_migrate.c"),
+    paths=(
+        "__split_vma",
+        "rmap_walk_file",
+        "unlink_file_vma",
+        "huge_pmd_unshare",
+    ),
     scenarios=("S11",),
     seconds=6,
     args=("file",),

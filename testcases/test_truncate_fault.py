@@ -10,6 +10,12 @@ from harness.spec.case import AtLeast, Detector, Needs, TestCase
 TRUNCATE_FAULT = TestCase(
     name="truncate_fault",
     reproducer=Path(__file__).with_name("truncate_fault.c"),
+    paths=(
+        "hugetlb_vmtruncate",
+        "hugetlb_vmdelete_list",
+        "remove_inode_hugepages",
+        "hugetlb_no_page",
+    ),
     scenarios=("S15",),
     seconds=6,
     needs=Needs(cpus=2, free_2m=4),

@@ -10,6 +10,13 @@ from harness.spec.case import AtLeast, Detector, Needs, Source, TestCase
 TRUNCATE_MIGRATE = TestCase(
     name="truncate_migrate",
     reproducer=Path(__file__).with_name("truncate_migrate.c"),
+    paths=(
+        "hugetlb_vmtruncate",
+        "hugetlbfs_punch_hole",
+        "remove_inode_hugepages",
+        "unmap_and_move_huge_page",
+        "rmap_walk_file",
+    ),
     scenarios=("S17", "S15"),
     seconds=8,
     needs=Needs(nodes=2, cpus=2, free_2m=8),

@@ -10,6 +10,12 @@ from harness.spec.case import AtLeast, Detector, Needs, TestCase
 UFFD_MISSING = TestCase(
     name="uffd_missing",
     reproducer=Path(__file__).with_name("uffd_missing.c"),
+    paths=(
+        "handle_userfault",
+        "hugetlb_mcopy_atomic_pte",
+        "__mcopy_atomic_hugetlb",
+        "userfaultfd_release",
+    ),
     scenarios=("S24",),
     seconds=4,
     needs=Needs(nodes=2, cpus=2, free_2m=4, options=("CONFIG_USERFAULTFD",)),

@@ -10,6 +10,12 @@ from harness.spec.case import AtLeast, Detector, Needs, Source, TestCase
 UMOUNT_MIGRATE = TestCase(
     name="umount_migrate",
     reproducer=Path(__file__).with_name("umount_migrate.c"),
+    paths=(
+        "hugetlbfs_evict_inode",
+        "hugetlbfs_put_super",
+        "unmap_and_move_huge_page",
+        "hugetlb_page_mapping_lock_write",
+    ),
     scenarios=("S18",),
     seconds=12,
     needs=Needs(nodes=2, cpus=2, free_2m=6),

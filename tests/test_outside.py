@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
+import os
 import quopri
+import re
+import subprocess
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +19,7 @@ from harness.cli import main
 from harness.commands import from_report
 from harness.errors import UsageError
 from harness.kernel.built import BuiltKernel
+from harness.paths import cache_dir
 from harness.progress import Progress
 from harness.record.outside import Report, matches, read_report, same
 from harness.spec.cases import load_cases
@@ -215,3 +219,27 @@ def test_nothing_more_is_run_once_it_came(tmp_path: Path, monkeypatch: pytest.Mo
         enough=lambda result: bool(same(found, result.evidence.splats)),
     )
     assert engine.submitted == len(results) == 2
+
+
+def test_every_case_names_functions_that_there_are() -> None:
+    """Without them a report from outside leads to no case.  Each is looked up in the sources."""
+    for case in load_cases():
+        assert len(case.paths) >= 3, case.name
+    names = {name for case in load_cases() for name in case.paths}
+    store = cache_dir() / "sources.git"
+    env = dict(os.environ, GIT_DIR=str(store))
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], env=env, capture_output=True).stdout.decode(
+            "utf-8", "replace"
+        )
+
+    places = ("mm/*.c", "fs/*.c", "kernel/*.c", "arch/x86/mm/*.c")
+    trees = git("for-each-ref", "--format=%(refname)", "refs/sources").split()
+    if not trees:
+        pytest.skip("no kernel source in the cache: harness build v5.10-debug")
+    for tree in trees:
+        if names:
+            begins = git("grep", "-hE", r"^[a-z_].*\(", tree, "--", *places)
+            names -= set(re.findall(r"(\w+)\(", begins))
+    assert not names
