@@ -15,7 +15,7 @@ from harness.campaign.count import Count
 from harness.cli import main
 from harness.errors import EnvironmentFault
 from tests.fake_bench import VOID, FakeBench, fail, passed
-from tests.fake_kernel import commit_all, diff_of, make_tree
+from tests.fake_kernel import commit_all, diff_of, git, make_tree
 from tests.test_campaign_commits import mailbox
 
 
@@ -127,8 +127,12 @@ def test_interruption_says_how_to_go_on(
     ("words", "told"),
     [
         (("--series", "nowhere.mbox"), "no such mailbox"),
+        (("--series", "k.yaml"), "harness: k.yaml: no diff in it"),
+        (("--series", "broken.mbox"), "broken.mbox: does not apply at patch 5 of 6 (change 5)"),
+        (("--range", "v2..v1", "--tree", "linux"), "wrong way round: v1 is an ancestor of v2"),
         (("--range", "A..B", "--tree", "linux"), "no commit 'A'"),
         (("--range", "v1", "--tree", "linux"), "expected A..B"),
+        (("--range", "v1..v1", "--tree", "linux"), "both ends are the commit"),
         (("--range", "A..B", "--tree", "cache"), "not a git tree"),
     ],
 )
@@ -140,7 +144,11 @@ def test_bad_start_is_a_word_and_leaves_nothing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(place)
-    commit_all(place / "linux")
+    broken = (diff_of("a", n + 1, was=77 if n == 5 else n) for n in range(1, 7))
+    mailbox(place / "broken.mbox", *broken)
+    git(place / "linux", "tag", "v1", commit_all(place / "linux"))
+    (place / "linux" / "mm" / "b.c").write_text("int b;\n")
+    git(place / "linux", "tag", "v2", commit_all(place / "linux"))
     (place / "cache").mkdir()
     assert bisect(place, "start", *words) == 2
     assert told in capsys.readouterr().err

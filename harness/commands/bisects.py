@@ -122,7 +122,8 @@ def run_start(args: argparse.Namespace) -> int:
         else:
             file = _series(args, parts)
             commits = commits_.series(base, file, parts, progress)
-            facts |= {"series": "commits/series.mbox", "file": args.series}
+            kept = str(_kept(file, parts).relative_to(folder.path))
+            facts |= {"series": kept, "file": args.series}
     except UsageError:
         shutil.rmtree(folder.path)  # nothing was run: there is nothing to keep
         raise
@@ -149,14 +150,21 @@ def run_start(args: argparse.Namespace) -> int:
 
 
 def _series(args: argparse.Namespace, parts: Path) -> Path:
-    """The mailbox that is bisected, in the record: the file may be gone when it is resumed."""
+    """The mailbox that is bisected."""
     file = Path(args.series)
     if ".." in args.series and not file.exists():
         return commits_.exported(args.tree, args.series, parts)
     if not file.is_file():
         raise UsageError(f"{file}: no such mailbox, nor a range A..B")
-    parts.mkdir(parents=True, exist_ok=True)
-    kept = parts / "series.mbox"
+    return file
+
+
+def _kept(file: Path, parts: Path) -> Path:
+    """``file`` in the record, of the same name: it may be gone when the bisection is resumed."""
+    if file.is_relative_to(parts):
+        return file
+    kept = parts / "given" / file.name
+    kept.parent.mkdir()
     shutil.copyfile(file, kept)
     return kept
 
