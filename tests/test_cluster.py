@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +20,7 @@ from harness.commands.options import engine_for
 from harness.errors import EnvironmentFault, UsageError
 from harness.guest.seam import wait_for
 from harness.kernel.built import BuiltKernel
+from harness.paths import PROJECT
 from harness.progress import Progress
 from harness.spec.cases import select
 from harness.spec.machine import load_machine
@@ -70,6 +77,45 @@ def test_workers_that_take_no_guests() -> None:
     )
     with cluster, pytest.raises(EnvironmentFault, match="none of its 0 workers takes guests"):
         ClusterEngine(cluster.scheduler_address, Progress())
+
+
+@contextmanager
+def started(argv: list[str], folder: Path) -> Iterator[None]:
+    with subprocess.Popen(
+        argv, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            yield
+        finally:
+            process.terminate()
+
+
+def connected(where: str) -> ClusterEngine | None:
+    try:
+        return ClusterEngine(where, Progress())
+    except EnvironmentFault:
+        return None  # the worker is not there yet
+
+
+def test_scheduler_and_worker_as_the_page_starts_them(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+    page = (PROJECT / "docs" / "cluster.md").read_text().replace("8786", port)
+    scheduler, worker = [
+        [sys.executable, "-m", *shlex.split(line)]
+        for line in page.splitlines()
+        if line.startswith("    dask ")
+    ]
+    engines: list[ClusterEngine] = []
+    with started(scheduler, tmp_path), started(worker, tmp_path):
+
+        def answered() -> bool:
+            engines.extend(filter(None, [connected(f"tcp://127.0.0.1:{port}")]))
+            return bool(engines)
+
+        assert wait_for(answered, timeout=120)
+        with engines[0] as engine:
+            assert engine.width == 2
 
 
 @pytest.mark.parametrize("where", ["local:0", "local:many", "here", "http://x:1"])
