@@ -94,7 +94,9 @@ def row(
 ) -> Json:
     """One bug or one control; ``fault`` says why it could not be measured at all."""
     hit = caught_by(done, budget) if kind == "bug" else None
-    bad = (Outcome.FAIL, Outcome.INCONCLUSIVE, Outcome.ERROR)
+    # A check asks one thing only: does it fail without the bug as well?
+    doubts = () if kind == "check" else (Outcome.INCONCLUSIVE, Outcome.ERROR)
+    bad = (Outcome.FAIL, *doubts)
     alarms = [a for a in done if a.outcome in bad] if kind != "bug" else []
     return {
         "name": name,
