@@ -33,6 +33,7 @@ from harness.guest.qemu import (
 )
 from harness.guest.remote import connect, parse_target
 from harness.guest.seam import LifeEvent
+from harness.guest.start import CLEARING, Setup
 from harness.kernel.built import BuiltKernel
 from harness.progress import Progress
 from harness.spec.machine import MachineSpec, Pool, load_machine
@@ -361,3 +362,13 @@ def test_a_host_that_does_not_answer_is_the_environments_fault(tmp_path: Path) -
         connect("root@127.0.0.1:1", None, Progress(), known_hosts=None)
     with pytest.raises(UsageError, match="no such file"):
         connect("root@127.0.0.1:1", tmp_path / "key", Progress())
+
+
+def test_a_boot_that_clears_gigantic_pages_may_be_silent_for_longer(tmp_path: Path) -> None:
+    kernel = BuiltKernel("k", "id", "5.10", Path("bzImage"), Path("config"))
+
+    def clearing(machine: str, accel: Accel) -> float:
+        return Setup(kernel, load_machine(machine), tmp_path, accel).clearing
+
+    assert clearing("gigantic", Accel.TCG) == 2 * CLEARING
+    assert clearing("gigantic", Accel.KVM) == clearing("two-nodes", Accel.TCG) == 0

@@ -52,6 +52,7 @@ def boot(
     if machine.root:
         debian.archive(machine.root, progress)
     setup = Setup(kernel, machine, run_dir, accel, tuple(append))
+    timeout += setup.clearing
     if not cold:
         try:
             return fresh_copy(setup, progress, timeout, stop)

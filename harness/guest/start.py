@@ -21,7 +21,7 @@ from harness.guest.agent import Agent
 from harness.guest.keys import ALGORITHM, make_keys
 from harness.guest.life import LifeLog, Quiet
 from harness.guest.monitor import Monitor, ending, size
-from harness.guest.qemu import Launch, command
+from harness.guest.qemu import GIB, Launch, command
 from harness.guest.seam import LifeEvent, wait_for
 from harness.guest.ssh import Link, open_link
 from harness.guest.vm import Address, QemuGuest
@@ -33,6 +33,10 @@ from harness.stop import Stop
 STUCK = 45.0
 """Seconds without a byte on the console of an emulated guest that boots; at a load of eight
 for two CPUs whole boots took 10 to 33 s."""
+
+CLEARING = 60.0
+"""Seconds more for each GiB of gigantic pages: the kernel clears them at boot without a word, 64
+bytes at a time, 3 MB a second where an emulated CPU got a tenth of one and RAM was a file."""
 
 _FORWARD = re.compile(r"TCP\[HOST_FORWARD\]\s+\S+\s+\S+\s+(\d+)\s+\S+\s+22\b")
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[^\x20-\x7e\t]")
@@ -49,6 +53,12 @@ class Setup:
     run_dir: Path
     accel: Accel
     append: tuple[str, ...] = ()
+
+    @property
+    def clearing(self) -> float:
+        """Seconds that the boot may take longer, and be silent, for its gigantic pages."""
+        pages = (sum(pool.pages) for pool in self.machine.pools if pool.size == GIB)
+        return CLEARING * sum(pages) if self.accel is Accel.TCG else 0.0
 
     @property
     def title(self) -> str:
@@ -218,7 +228,7 @@ class Start:
                 self._fail_by(events[0].event, events[0].detail, qemu)
             if not agent.introduced and agent.beats:
                 agent.introduce(self._keys)
-            if quiet.look(read) > STUCK and self._setup.accel is Accel.TCG:
+            if quiet.look(read) > STUCK + self._setup.clearing and self._setup.accel is Accel.TCG:
                 self._fail_as_stuck(monitor)
             if time.monotonic() >= deadline:
                 self._fail(f"was not ready within {timeout:g} s")
@@ -266,7 +276,7 @@ class Start:
         registers = self._console.with_name("stuck.txt")
         with contextlib.suppress(GuestLost):
             registers.write_text(monitor.human("info registers -a"), encoding="utf-8")
-        silent = f"printed nothing for {STUCK:g} s"
+        silent = f"printed nothing for {STUCK + self._setup.clearing:g} s"
         error = self._error(f"did not boot: it {silent} (registers: {registers})", EmulatorFailed)
         error.word, error.how = "stuck", f"the emulated guest {silent} while booting"
         raise error
