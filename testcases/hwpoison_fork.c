@@ -15,6 +15,17 @@
  *	          under the anon_vma lock	    frees chain and VMA
  *	touch: SIGBUS, BUS_MCEERR_AR		touch: SIGBUS, BUS_MCEERR_AR
  *
+ * Every other round is aimed at the walk itself.  The walk offers the CPU between two
+ * VMAs (cond_resched()); an owner of idle priority that is preempted there does not come
+ * back while somebody is busy on its CPU, and meanwhile all other users of the page exit:
+ *
+ *	CPU0 (owner, SCHED_IDLE)	CPU0 (reaper)		CPU1 (mourners)
+ *
+ *	  rmap_walk_anon()
+ *	    cond_resched()		kill(all mourners)	exit_mmap()
+ *					busy			  unlink_anon_vmas()
+ *	    goes on with this VMA	  (waits for the lock; not: frees the VMA)
+ *
  * Each round costs the pool a page.  It is given back: the poison is taken off by
  * hwpoison-inject, and the pools are set as they were.
  */
@@ -28,6 +39,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #ifndef BUS_MCEERR_AR
@@ -35,8 +47,11 @@
 #endif
 #define FORKERS 3
 #define PAGES 6		/* of one VMA: each one poisoned is a walk of its own */
+#define MOURNERS 12
+#define AIMED_PAGES 2
+#define BUSY_US 60000	/* some exits of an emulated guest */
 
-static struct counter *poisoned, *not_poisoned, *forked, *answered;
+static struct counter *poisoned, *not_poisoned, *forked, *answered, *aimed;
 static struct pool before;
 
 static void forker(char *page, volatile unsigned long *poison)
@@ -88,54 +103,146 @@ static void refill(void)
 	pools_restore(&before);
 }
 
+/* Pages of one VMA, all there; NULL where the pool has too few, which is mended. */
+static char *map_pages(int n)
+{
+	struct caught caught;
+	char *page = mmap(NULL, n * HUGE_2M, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+	int i;
+
+	if (page == MAP_FAILED) {
+		refill();
+		return NULL;
+	}
+	/*
+	 * A poisoned page that somebody still held could not leave the pool;
+	 * it is counted as free there, and nobody gets it.
+	 */
+	for (i = 0; i < n; i++)
+		if (touch_write(page + i * HUGE_2M, 1, &caught)) {
+			munmap(page, n * HUGE_2M);
+			refill();
+			return NULL;
+		}
+	return page;
+}
+
+/* Poisons each page of the range; what became of the first one. */
+static int poison_all(char *page, int n)
+{
+	struct caught caught;
+	unsigned char value;
+	int i, done, first = 0;
+
+	for (i = 0; i < n; i++) {
+		done = poison(page + i * HUGE_2M);
+		touch_read(page + i * HUGE_2M, &value, &caught);
+		if (done == 1)
+			caught_is(&caught, page + i * HUGE_2M, SIGBUS, BUS_MCEERR_AR,
+				  "touch of a poisoned page");
+		if (!i)
+			first = done;
+	}
+	return first;
+}
+
+static void among_forks(volatile unsigned long *state, int turn)
+{
+	char *page = map_pages(PAGES);
+	int i;
+
+	if (!page)
+		return;
+	*state = 0;
+	pattern_write(page, PAGES * HUGE_2M, 1, turn);
+	for (i = 0; i < FORKERS; i++)
+		if (!fork())
+			forker(page, state);
+	usleep(1000 * (turn % 8));
+	*state = poison_all(page, PAGES);
+	while (waitpid(-1, NULL, 0) > 0)
+		;
+	munmap(page, PAGES * HUGE_2M);
+}
+
+static long us_of(clockid_t clock)
+{
+	struct timespec ts;
+
+	clock_gettime(clock, &ts);
+	return ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
+static void until(long us)
+{
+	struct timespec ts = { us / 1000000, us % 1000000 * 1000 };
+
+	clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &ts, NULL);
+}
+
+static void reap_at(long us, const pid_t *mourners, int n)
+{
+	int i;
+
+	until(us);
+	for (i = 0; i < n; i++)
+		kill(mourners[i], SIGKILL);
+	while (us_of(CLOCK_MONOTONIC) < us + BUSY_US)
+		;
+	_exit(0);
+}
+
+/* The users of the page exit at another moment of the walk in each turn. */
+static void in_mid_walk(int turn)
+{
+	static long span = 4000;	/* CPU time of what is aimed at, as last seen */
+	pid_t mourners[MOURNERS];
+	char *page = map_pages(AIMED_PAGES);
+	long begin, used;
+	int i;
+
+	if (!page)
+		return;
+	for (i = 0; i < MOURNERS; i++) {
+		mourners[i] = fork();
+		if (!mourners[i]) {
+			pin_cpu(1);
+			for (;;)
+				pause();
+		}
+	}
+	begin = us_of(CLOCK_MONOTONIC) + 20000;
+	pin_cpu(0);
+	if (!fork())
+		reap_at(begin + turn * 377L % 1000 * span / 1000, mourners, MOURNERS);
+	until(begin);
+	used = us_of(CLOCK_THREAD_CPUTIME_ID);
+	idle_priority();
+	poison_all(page, AIMED_PAGES);
+	usual_priority();
+	used = us_of(CLOCK_THREAD_CPUTIME_ID) - used;
+	span = used < 1000 ? 1000 : used > 50000 ? 50000 : used;
+	for (i = 0; i < MOURNERS; i++)
+		if (mourners[i] > 0)
+			kill(mourners[i], SIGKILL);
+	while (waitpid(-1, NULL, 0) > 0)
+		;
+	munmap(page, AIMED_PAGES * HUGE_2M);
+	count_add(aimed, 1);
+}
+
 static void owner(void *arg)
 {
 	volatile unsigned long *state = shared_words(1);
-	struct caught caught;
-	unsigned char value;
-	int i, done, first = 0, rounds = 0;
-	char *page;
+	int turn;
 
 	(void)arg;
-	while (running()) {
-		*state = 0;
-		page = mmap(NULL, PAGES * HUGE_2M, PROT_READ | PROT_WRITE,
-			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
-		if (page == MAP_FAILED) {
-			refill();
-			continue;
-		}
-		/*
-		 * A poisoned page that somebody still held could not leave the pool;
-		 * it is counted as free there, and nobody gets it.
-		 */
-		for (i = 0; i < PAGES; i++)
-			if (touch_write(page + i * HUGE_2M, 1, &caught))
-				break;
-		if (i < PAGES) {
-			munmap(page, PAGES * HUGE_2M);
-			refill();
-			continue;
-		}
-		pattern_write(page, PAGES * HUGE_2M, 1, rounds);
-		for (i = 0; i < FORKERS; i++)
-			if (!fork())
-				forker(page, state);
-		usleep(1000 * (rounds++ % 8));
-		for (i = 0; i < PAGES; i++) {
-			done = poison(page + i * HUGE_2M);
-			touch_read(page + i * HUGE_2M, &value, &caught);
-			if (done == 1)
-				caught_is(&caught, page + i * HUGE_2M, SIGBUS, BUS_MCEERR_AR,
-					  "touch of a poisoned page");
-			if (!i)
-				first = done;
-		}
-		*state = first;
-		while (waitpid(-1, NULL, 0) > 0)
-			;
-		munmap(page, PAGES * HUGE_2M);
-	}
+	for (turn = 0; running(); turn++)
+		if (turn % 4)
+			in_mid_walk(turn);
+		else
+			among_forks(state, turn / 4);
 }
 
 int main(int argc, char **argv)
@@ -146,6 +253,7 @@ int main(int argc, char **argv)
 	not_poisoned = counter("not_poisoned");
 	forked = counter("forked");
 	answered = counter("answered");
+	aimed = counter("aimed");
 	pool_read(&before);
 	child("owner", owner, NULL);
 	repro_wait();

@@ -13,23 +13,58 @@
  *	    sets a migration entry		      finds the entry: waits
  *	  copies the page			      (not: takes it for a page)
  *	  remove_migration_ptes()		  isolate_hugetlb(): EBUSY, or moves back
+ *
+ * Who only asks where the pages are (move_pages() without nodes) walks the same way, and
+ * far more often, since it moves nothing: every page has a node at any time.
  */
+#define _GNU_SOURCE
 #include "race.h"
 #include "repro.h"
 
+#include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define PAGES 4		/* of each kind */
 #define MOVERS 3
 
-static struct counter *checked;
+static struct counter *checked, *asked;
 static struct target *target;
 
 static void mover(void *arg)
 {
 	move_target(target, (long)arg);
+}
+
+/* Where a page is, whoever moves it meanwhile: at one node or at the other. */
+static void asker(void *arg)
+{
+	int status[2 * PAGES], nodes[2], i;
+	void *pages[2 * PAGES];
+	pid_t pid;
+
+	(void)arg;
+	memory_nodes(nodes, 2);
+	while (running()) {
+		pid = __atomic_load_n(&target->pid, __ATOMIC_ACQUIRE);
+		if (!pid) {
+			usleep(1000);
+			continue;
+		}
+		for (i = 0; i < 2 * PAGES; i++)
+			pages[i] = target->addr + i * HUGE_2M;
+		if (syscall(SYS_move_pages, pid, 2UL * PAGES, pages, NULL, status, 0)) {
+			if (running())
+				fail("errno", "where the pages are: %s", strerror(errno));
+			return;
+		}
+		for (i = 0; i < 2 * PAGES; i++)
+			if (status[i] != nodes[0] && status[i] != nodes[1])
+				fail("errno", "where page %d is: %d", i, status[i]);
+		count_add(asked, 1);
+	}
 }
 
 static void owner(void *arg)
@@ -64,10 +99,12 @@ int main(int argc, char **argv)
 	repro_start(argc, argv);
 	movers_prepare();
 	checked = counter("checked");
+	asked = counter("asked");
 	target = target_new();
 	child("owner", owner, NULL);
 	for (i = 0; i < MOVERS; i++)
 		child("mover", mover, (void *)i);
+	child("asker", asker, NULL);
 	repro_wait();
 	return repro_end();
 }

@@ -26,6 +26,7 @@ HWPOISON_FORK = TestCase(
     exercised=(
         AtLeast("poisoned", 6),
         AtLeast("forked", 15),
+        AtLeast("aimed", 3),
         AtLeast("answered", 4),
     ),
     detectors=(Detector.KASAN, Detector.LOCKDEP),

@@ -22,6 +22,7 @@ MOVERS_COLLIDE = TestCase(
     exercised=(
         AtLeast("moved", 40),
         AtLeast("checked", 50),
+        AtLeast("asked", 100),
         AtLeast("pgmigrate_success", 5, Source.VMSTAT),
     ),
     detectors=(Detector.KASAN, Detector.LOCKDEP),

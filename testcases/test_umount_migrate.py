@@ -22,6 +22,7 @@ UMOUNT_MIGRATE = TestCase(
     exercised=(
         AtLeast("moved", 4),
         AtLeast("files", 6),
+        AtLeast("spoilt", 6),
         AtLeast("mounts", 2),
         AtLeast("pgmigrate_success", 5, Source.VMSTAT),
     ),

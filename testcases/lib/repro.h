@@ -24,7 +24,7 @@
 
 /*
  * Counters live in shared memory: each child adds, the parent prints.  A name
- * is given once, before the first fork.
+ * is given before the first fork; given again, it is the same counter.
  */
 struct counter;
 struct counter *counter(const char *name);
