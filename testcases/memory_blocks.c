@@ -32,14 +32,15 @@
 #include <unistd.h>
 
 #define WIDE 50		/* pages of each kind, to find some outside the node's first block */
-#define KEPT 3		/* of each kind */
+#define KEPT 2		/* of each kind in a block */
+#define MOST_BLOCKS 8
 #define OWNER 27
 #define BLOCKS "/sys/devices/system/memory"
 
 static struct counter *offlined, *refused, *evicted, *touched;
-static char *pages[2 * KEPT];
-static int nodes[2], n_pages, stop;
-static unsigned long block_frames;
+static char *pages[2 * KEPT * MOST_BLOCKS];
+static int nodes[2], n_pages, n_blocks, stop;
+static unsigned long block_frames, blocks[MOST_BLOCKS];
 
 static void *writer(void *arg)
 {
@@ -87,40 +88,42 @@ static void check_all(const char *when)
 			fail("data", "%s: page %d", when, i);
 }
 
-/*
- * The kernel keeps what cannot move in the first blocks of a node.  Of many pages, a few
- * that lie in the last block of the node that has any are kept, the others given back.
- */
-static void choose(struct huge *h, unsigned long block)
+/* Which of the blocks that we try; a new one where there is room, else -1. */
+static int index_of(unsigned long block)
 {
-	int kept = 0;
+	int i;
+
+	for (i = 0; i < n_blocks; i++)
+		if (blocks[i] == block)
+			return i;
+	if (n_blocks == MOST_BLOCKS)
+		return -1;
+	blocks[n_blocks] = block;
+	return n_blocks++;
+}
+
+/*
+ * One page of the kernel's own makes a whole block stay, and where those are nobody
+ * knows.  Of many pages, a few of each block are kept, the others given back.
+ */
+static void choose(struct huge *h)
+{
+	int kept[MOST_BLOCKS] = { 0 }, at;
 	size_t i;
 
 	for (i = 0; i < h->n; i++) {
 		char *page = h->addr + i * HUGE_2M;
 
-		if (kept < KEPT && block_of(page) == block) {
+		at = index_of(block_of(page));
+		if (at >= 0 && kept[at] < KEPT) {
 			pages[n_pages++] = page;
-			kept++;
+			kept[at]++;
 		} else if (h->fd >= 0) {
 			fallocate(h->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, i * HUGE_2M, HUGE_2M);
 		} else {
 			munmap(page, HUGE_2M);
 		}
 	}
-}
-
-static unsigned long last_block(const struct huge *h)
-{
-	unsigned long block, last = 0;
-	size_t i;
-
-	for (i = 0; i < h->n; i++) {
-		block = block_of(h->addr + i * HUGE_2M);
-		if (block > last)
-			last = block;
-	}
-	return last;
 }
 
 static int set_state(unsigned long block, const char *state)
@@ -155,11 +158,11 @@ static void try_block(unsigned long block)
 int main(int argc, char **argv)
 {
 	static const enum kind kinds[2] = { ANON, MEMFD };
-	unsigned long block = 0, bytes, mask;
+	unsigned long bytes, mask;
 	struct huge h[2];
 	struct pool all;
 	pthread_t thread;
-	int i, status, err;
+	int i, status, err, turn;
 
 	repro_start(argc, argv);
 	offlined = counter("offlined");
@@ -183,16 +186,14 @@ int main(int argc, char **argv)
 			pool_restore(&all);
 			skip("%d huge pages on node %d: %s", 2 * WIDE, nodes[1], strerror(err));
 		}
-		if (last_block(&h[i]) > block)
-			block = last_block(&h[i]);
 	}
 	/* Pages that leave the block may go anywhere. */
 	syscall(SYS_set_mempolicy, MPOL_DEFAULT, NULL, 0UL);
-	choose(&h[0], block);
-	choose(&h[1], block);
+	choose(&h[0]);
+	choose(&h[1]);
 	pthread_create(&thread, NULL, writer, NULL);
-	while (running() && !failed()) {
-		try_block(block);
+	for (turn = 0; running() && !failed(); turn++) {
+		try_block(blocks[turn % n_blocks]);
 		pool_check("a block came and went");
 		/* Not all come back into the block, but most do while its node is preferred. */
 		for (i = 0; i < n_pages; i++) {

@@ -25,9 +25,11 @@
 #include <errno.h>
 #include <linux/mempolicy.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -40,6 +42,15 @@ static const char *const ways[WAYS] = { "move_pages", "mbind", "migrate_pages" }
 static struct counter *cells[KINDS][WAYS], *refused;
 static size_t page_bytes = HUGE_2M, n_pages = 2;
 static int nodes[2];
+
+/* Before 6.0 move_pages() does not find a page of 1 GiB: follow_huge_pud() takes no reference. */
+static int finds_gigantic(void)
+{
+	struct utsname name;
+
+	uname(&name);
+	return atoi(name.release) >= 6;
+}
 
 /* All pages by one call, a hole among them: each has its own status. */
 static int by_move_pages(struct huge *h, int node)
@@ -119,10 +130,19 @@ static void cell(struct huge *h, enum way way)
 
 	snprintf(when, sizeof(when), "%s by %s", kind_name(h->kind), ways[way]);
 	for (turn = 0; turn < MOVES; turn++) {
+		if (h->page != HUGE_2M && !running())
+			return;		/* each move takes seconds */
 		/* All pages first where the first one is: a fault may have spread them. */
 		node = nodes[page_node(h->addr) == nodes[0]];
 		err = by[way](h, node);
 		/* A private page of a mount with a limit, or too little memory for 1 GiB. */
+		if (way == MOVE_PAGES && h->page != HUGE_2M && !finds_gigantic()) {
+			if (err != ENOENT || page_node(h->addr) == node)
+				fail("errno", "%s before 6.0: %s, expected ENOENT and no move", when,
+				     strerror(err));
+			count_add(refused, 1);
+			return;
+		}
 		if (err == EBUSY || err == ENOMEM || (err == EIO && way == MBIND)) {
 			count_add(refused, 1);
 			if (h->page == HUGE_2M && err != ENOMEM)
@@ -189,11 +209,26 @@ static int among(const char *words, const char *word)
 	return 0;
 }
 
+static struct pool before;
+static const char *folder;
+static int chosen[KINDS];
+
+static void rows(void *arg)
+{
+	int kind;
+
+	(void)arg;
+	do {
+		for (kind = 0; kind < KINDS; kind++)
+			if (chosen[kind])
+				row(kind, folder, &before);
+	} while (running() && !failed());
+}
+
 int main(int argc, char **argv)
 {
-	int at = repro_start(argc, argv), kind, way, chosen[KINDS];
-	const char *folder, *kinds = NULL;
-	struct pool before;
+	int at = repro_start(argc, argv), kind, way;
+	const char *kinds = NULL;
 	char name[32];
 
 	for (; at + 1 < argc; at += 2) {
@@ -218,11 +253,8 @@ int main(int argc, char **argv)
 	pool_use(page_bytes);
 	pool_read(&before);
 	folder = page_bytes == HUGE_2M ? "/dev/hugepages" : mount_huge("pagesize=1G");
-	do {
-		for (kind = 0; kind < KINDS; kind++)
-			if (chosen[kind])
-				row(kind, folder, &before);
-	} while (running() && !failed());
+	child("rows", rows, NULL);
+	repro_wait();
 	if (page_bytes != HUGE_2M && umount_huge(folder))
 		fail("errno", "umount: %s", strerror(errno));
 	return repro_end();

@@ -81,9 +81,14 @@ static void use_until_truncated(volatile char *p)
 			return;
 		}
 	} while (!gone && running());
-	if (gone)
-		fail("signal", "ftruncate() had returned, and a write beyond the end of file "
-		     "got no SIGBUS");
+	if (!gone)
+		return;
+	gone = is_mapped((const void *)p);
+	flush_tlb();
+	fail("signal", "ftruncate() had returned, and a write beyond the end of file got no SIGBUS; "
+	     "the page table %s the page, and with a fresh TLB the write %s",
+	     gone ? "has" : "does not have",
+	     touch_write(p, 1, &caught) ? "gets it" : "gets none either");
 }
 
 static void use_until_punched(volatile unsigned long *p)

@@ -48,6 +48,11 @@ class PaceKeeper:
         if name in self._counters or len(self._counters) < MAX_COUNTERS:
             self._counters.setdefault(name, _Series()).add(seconds, value)
 
+    def last(self, name: str) -> tuple[float, int] | None:
+        """The newest point of a counter; None where there is no such line yet."""
+        series = self._counters.get(name)
+        return series.points()[-1] if series else None
+
     def pace(self) -> Pace:
         counters = {name: series.points() for name, series in self._counters.items()}
         return Pace(counters, self._console.points())

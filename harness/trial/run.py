@@ -41,8 +41,16 @@ LATE = 1.0
 MARKER = 5.0
 """Seconds that a line written to /dev/kmsg may take to the console, behind what is queued there."""
 
+MORE = 20.0
+"""Seconds that a reproducer goes on by itself where its counts are too low (repro.c)."""
+
 GRACE = 45.0
 """Seconds that a reproducer may take beyond its time: its own watchdog speaks after 20."""
+
+OWN_CLOCK, SILENT, LONGEST = "own_ms", 20.0, 600.0
+"""A guest that gets too little of the host's CPUs loses timer ticks, so its clock is slow.  Whoever
+tells by his own clock that it is not yet time, and told so SILENT seconds ago at the latest, does
+not hang; but LONGEST seconds are the end of all patience."""
 
 SETTLE = 5.0
 """Seconds in which counters may still settle: free_hpage_workfn() gives huge pages back later."""
@@ -156,7 +164,7 @@ class _Run:
             return self._guest.start(launch.prepared(self._guest, case.payload, binary, seconds))
         self._guest.push(binary, self._path)
         asked = ["-t", str(seconds)] if case.ours else []
-        return self._guest.start(shlex.join([self._path, *asked, *case.args]))
+        return self._guest.start(self._least() + shlex.join([self._path, *asked, *case.args]))
 
     def _reproduce(self, binary: bytes) -> None:
         if self._settings.coverage:
@@ -179,10 +187,17 @@ class _Run:
             return dialects.read(payload.dialect, out, err, self._seen.status)
         return results_.parse(out)
 
+    def _least(self) -> str:
+        """The counts that the reproducer goes on for, as a variable before its command line."""
+        counts = [c for c in self._case.exercised if c.source is Source.REPRODUCER]
+        if not self._case.ours or not counts:
+            return ""
+        return f"LEAST={shlex.quote(' '.join(f'{c.counter}={c.least}' for c in counts))} "
+
     def _watch(self, running: Running, start: float, keeper: PaceKeeper) -> None:
         """Until the reproducer ends, a splat is complete, the guest dies, or time is over."""
         own_time = float(self._settings.seconds)
-        deadline = start + own_time + (GRACE if self._case.ours else 0.0)
+        deadline = start + own_time + (MORE + GRACE if self._case.ours else 0.0)
         next_look = start
         while True:
             self._read()
@@ -201,12 +216,20 @@ class _Run:
                 self._drain(lambda: False)
                 self._note(postmortem=self._guest.postmortem())
                 return
-            if time.monotonic() >= deadline:
+            if now >= deadline and not self._slow(keeper, now - start):
                 self._note(overdue=True)
                 if self._case.ours:
                     self._note(postmortem=self._guest.postmortem())
                 return
             time.sleep(POLL)
+
+    def _slow(self, keeper: PaceKeeper, elapsed: float) -> bool:
+        """Whether it is the guest's clock that is late, and not the reproducer."""
+        told = keeper.last(OWN_CLOCK)
+        if told is None or not self._case.ours or elapsed > LONGEST:
+            return False
+        allowed = float(self._settings.seconds) + MORE + GRACE
+        return told[1] < 1000 * allowed and elapsed - told[0] < SILENT
 
     @property
     def _splat_begun(self) -> bool:

@@ -34,7 +34,8 @@ unsigned long count_read(const struct counter *c);
 /*
  * repro_start() reads "-t SECONDS" (default 10) and returns the index of the
  * first argument that it does not know.  running() is true until the time is
- * over, in every process.
+ * over, in every process; some seconds longer where a count is too low that the
+ * variable LEAST asks for ("moved=20 forked=5"), as on a slow machine.
  *
  * Call it first of all: with "--left" as the only argument it looks for huge
  * pages that are in no pool's books, tells their number, and exits.  That is
