@@ -1,0 +1,43 @@
+"""A thread on another CPU keeps using a page that its process has lost, or may not write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from harness.spec.case import AtLeast, Detector, Needs, TestCase
+
+STALE_TLB = TestCase(
+    name="stale_tlb",
+    reproducer=Path(__file__).with_name("stale_tlb.c"),
+    scenarios=("S10", "S09", "S15", "S16", "S20"),
+    seconds=5,
+    needs=Needs(nodes=2, cpus=2, free_2m=4),
+    exercised=(
+        AtLeast("copied", 3),
+        AtLeast("isolated", 3),
+        AtLeast("migrated", 3),
+        AtLeast("denied", 3),
+        AtLeast("removed", 3),
+        AtLeast("zeroed", 3),
+        AtLeast("beyond", 3),
+    ),
+    detectors=(Detector.KASAN, Detector.LOCKDEP),
+    quick=3,
+    paths=(
+        "hugetlb_cow",
+        "huge_ptep_clear_flush",
+        "copy_hugetlb_page_range",
+        "huge_ptep_set_wrprotect",
+        "hugetlb_change_protection",
+        "flush_hugetlb_tlb_range",
+        "__unmap_hugepage_range",
+        "tlb_remove_huge_tlb_entry",
+        "try_to_unmap_one",
+        "move_hugetlb_page_tables",
+    ),
+)
+
+
+def test_stale_tlb(trial: Callable[[TestCase], None]) -> None:
+    trial(STALE_TLB)
