@@ -108,6 +108,55 @@ static void files(struct huge *h)
 	expect2(write(h->fd, &c, 1), EINVAL, EINVAL, "write() of a hugetlbfs file");
 }
 
+/* Seals hold for huge pages as for others, and what they refuse leaves no trace. */
+static void seals(void)
+{
+	int fd = memfd_create("sealed", MFD_CLOEXEC | MFD_ALLOW_SEALING | 4U /* MFD_HUGETLB */);
+	char *p;
+
+	if (fd < 0 || ftruncate(fd, 2 * HUGE_2M))
+		return;
+	p = mmap(NULL, 2 * HUGE_2M, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (p == MAP_FAILED) {
+		close(fd);
+		return;
+	}
+	p[0] = 7;
+	expect(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE), EBUSY, "F_SEAL_WRITE of what is mapped writable");
+	munmap(p, 2 * HUGE_2M);
+	if (fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_WRITE))
+		fail("errno", "F_ADD_SEALS: %s", strerror(errno));
+	expect(ftruncate(fd, HUGE_2M), EPERM, "ftruncate() under F_SEAL_SHRINK");
+	expect(ftruncate(fd, 3 * HUGE_2M), EPERM, "ftruncate() under F_SEAL_GROW");
+	expect(fallocate(fd, 0, 2 * HUGE_2M, HUGE_2M), EPERM, "fallocate() under F_SEAL_GROW");
+	expect(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, HUGE_2M), EPERM,
+	       "a hole under F_SEAL_WRITE");
+	p = mmap(NULL, HUGE_2M, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	expect2(p == MAP_FAILED ? -1 : 0, EPERM, EPERM, "a writable mapping under F_SEAL_WRITE");
+	p = mmap(NULL, HUGE_2M, PROT_READ, MAP_PRIVATE, fd, 0);
+	if (p == MAP_FAILED || p[0] != 7)
+		fail("data", "a sealed file has lost what was in it");
+	munmap(p, HUGE_2M);
+	close(fd);
+}
+
+/* Offsets whose end does not fit a file. */
+static void far_off(void)
+{
+	int fd = huge_file("/dev/hugepages", HUGE_2M);
+	unsigned long last = ~0UL >> 1 & ~(HUGE_2M - 1);
+	void *q;
+
+	if (fd < 0)
+		return;
+	q = (void *)syscall(SYS_mmap, NULL, 4 * HUGE_2M, PROT_READ, MAP_SHARED, fd, last);
+	expect2(q == MAP_FAILED ? -1 : 0, EINVAL, EOVERFLOW, "mmap beyond the last offset");
+	q = (void *)syscall(SYS_mmap, NULL, HUGE_2M, PROT_READ, MAP_SHARED, fd, ~(HUGE_2M - 1));
+	expect2(q == MAP_FAILED ? -1 : 0, EINVAL, EOVERFLOW, "mmap at a negative offset");
+	expect2(fallocate(fd, 0, last, 4 * HUGE_2M), EFBIG, EFBIG, "fallocate beyond the last offset");
+	close(fd);
+}
+
 static void movers(struct huge *h)
 {
 	unsigned long mask = 1UL << 40;
@@ -157,5 +206,8 @@ int main(int argc, char **argv)
 		huge_close(&h);
 		pool_same(&before, "after refusals");
 	}
+	seals();
+	far_off();
+	pool_same(&before, "after refusals of files");
 	return repro_end();
 }

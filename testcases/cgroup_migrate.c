@@ -21,6 +21,7 @@
 #include "repro.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/mempolicy.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -126,6 +127,91 @@ static void limits(void)
 	cg_expect("t", 0, 0, "refused");
 }
 
+/* A charge that comes before a failure goes with it: no page for the fault, no room to map. */
+static void failures(void)
+{
+	struct caught caught;
+	struct pool all;
+	char *p;
+	int i;
+
+	pool_read(&all);
+	p = mmap(NULL, HUGE_2M, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_NORESERVE, -1, 0);
+	for (i = 0; i < all.n_nodes; i++)
+		pool_node_set(all.node[i], 0);
+	if (p != MAP_FAILED) {
+		touch_write(p, 1, &caught);
+		caught_is(&caught, p, SIGBUS, BUS_ADRERR, "fault with an empty pool");
+		cg_expect("t", 0, 0, "a fault found no page");
+		munmap(p, HUGE_2M);
+	}
+	p = mmap(NULL, 2 * HUGE_2M, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+	if (p != MAP_FAILED)
+		fail("errno", "mmap with an empty pool succeeded");
+	cg_expect("t", 0, 0, "an mmap found no pages");
+	pool_restore(&all);
+}
+
+/* Half of it goes: of a private mapping by munmap(), of a file by truncation and a hole. */
+static void by_halves(void)
+{
+	char *p = mmap(NULL, 2 * HUGE_2M, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+	int fd;
+
+	if (p != MAP_FAILED) {
+		p[0] = p[HUGE_2M] = 1;
+		cg_expect("t", 2, 2, "both halves");
+		munmap(p + HUGE_2M, HUGE_2M);
+		cg_expect("t", 1, 1, "half of a private mapping");
+		munmap(p, HUGE_2M);
+		cg_expect("t", 0, 0, "neither half");
+	}
+	fd = huge_file("/dev/hugepages", 3 * HUGE_2M);
+	p = mmap(NULL, 3 * HUGE_2M, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (p == MAP_FAILED) {
+		fail("errno", "a file of 3 pages in a cgroup: %s", strerror(errno));
+		return;
+	}
+	p[0] = p[HUGE_2M] = p[2 * HUGE_2M] = 1;
+	cg_expect("t", 3, 3, "a file of 3 pages");
+	if (ftruncate(fd, 2 * HUGE_2M))
+		fail("errno", "ftruncate: %s", strerror(errno));
+	cg_expect("t", 2, 2, "a file cut to 2 pages");
+	if (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, HUGE_2M))
+		fail("errno", "punch of a hole: %s", strerror(errno));
+	cg_expect("t", 1, 1, "a file with a hole");
+	munmap(p, 3 * HUGE_2M);
+	cg_expect("t", 1, 1, "a file that nobody maps");
+	close(fd);
+	cg_expect("t", 0, 0, "no file");
+}
+
+/* Copies on write, and what a child inherits: charged to whoever faults. */
+static void forked(void)
+{
+	char *p = mmap(NULL, HUGE_2M, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+	int status;
+	pid_t pid;
+
+	if (p == MAP_FAILED)
+		return;
+	p[0] = 1;
+	pid = fork();
+	if (!pid) {
+		p[0] = 2;	/* a copy, without a reservation */
+		cg_expect("t", 2, -1, "a child has its copy");
+		_exit(0);
+	}
+	waitpid(pid, &status, 0);
+	cg_expect("t", 1, 1, "the child is gone");
+	munmap(p, HUGE_2M);
+	cg_expect("t", 0, 0, "the parent has nothing");
+}
+
 static void in_group(void (*what)(void))
 {
 	pid_t pid = fork();
@@ -152,6 +238,9 @@ static void all_kinds(void)
 		charged(kinds[i]);
 	unreserved();
 	limits();
+	failures();
+	by_halves();
+	forked();
 }
 
 static int outlived;

@@ -101,6 +101,46 @@ static void own(enum kind kind)
 	huge_close(&h);
 }
 
+/* Where a policy puts a page that is touched first, and whose counters tell of it. */
+static void placed(void)
+{
+	unsigned long both = 1UL << nodes[0] | 1UL << nodes[1];
+	struct pool before, after;
+	int i, j, on[2] = { 0, 0 };
+	char *p;
+
+	for (i = 0; i < 2; i++) {
+		p = mmap(NULL, HUGE_2M, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+		if (p == MAP_FAILED)
+			return;
+		expect(bind_to(p, HUGE_2M, nodes[i], 0), 0, "MPOL_BIND of what is untouched");
+		pool_read(&before);
+		*(volatile char *)p = 1;
+		pool_read(&after);
+		if (page_node(p) != nodes[i])
+			fail("errno", "bound to node %d, and at node %d", nodes[i], page_node(p));
+		for (j = 0; j < after.n_nodes; j++)
+			if (after.node_free[j] != before.node_free[j] - (after.node[j] == nodes[i]))
+				fail("counters", "a page was taken of node %d: node %d had %ld free, has %ld",
+				     nodes[i], after.node[j], before.node_free[j], after.node_free[j]);
+		munmap(p, HUGE_2M);
+	}
+	p = mmap(NULL, 4 * HUGE_2M, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+	if (p == MAP_FAILED)
+		return;
+	syscall(SYS_mbind, p, 4 * HUGE_2M, MPOL_INTERLEAVE, &both, 64UL, 0);
+	for (i = 0; i < 4; i++) {
+		p[i * HUGE_2M] = 1;
+		on[page_node(p + i * HUGE_2M) == nodes[1]]++;
+	}
+	if (on[0] != 2 || on[1] != 2)
+		fail("errno", "interleaved: %d pages at node %d, %d at node %d", on[0], nodes[0], on[1],
+		     nodes[1]);
+	munmap(p, 4 * HUGE_2M);
+}
+
 /*
  * A page that two processes have mapped.  The child asks, without CAP_SYS_NICE first;
  * what it may not move stays where it was.
@@ -237,6 +277,7 @@ int main(int argc, char **argv)
 	catch_signals();
 	pool_read(&before);
 	do {
+		placed();
 		own(ANON);
 		own(SHARED_FILE);
 		own(PRIVATE_FILE);

@@ -25,6 +25,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -179,6 +180,52 @@ static void minimum(const struct pool *before)
 	pool_same(before, "after the min_size mount");
 }
 
+/* nr_inodes= counts what has no pages, too, and each end gives one back. */
+static void inodes(void)
+{
+	const char *path = mount_huge("pagesize=2M,size=8M,nr_inodes=5");
+	static const char *const names[] = { "file", "folder", "fifo", "node" };
+	struct statfs fs = { 0 };
+	char file[160];
+	int err, fd;
+	size_t i;
+
+	/* There is no page to write the target to: refused, after an inode was taken. */
+	snprintf(file, sizeof(file), "%s/link", path);
+	if (!symlink("nowhere", file))
+		unlink(file);
+	for (i = 0; i < 4; i++) {
+		snprintf(file, sizeof(file), "%s/%s", path, names[i]);
+		fd = -1;
+		err = i == 0 ? (fd = open(file, O_CREAT | O_RDWR | O_CLOEXEC, 0600)) < 0 :
+		      i == 1 ? mkdir(file, 0700) : i == 2 ? mkfifo(file, 0600) :
+			       mknod(file, S_IFCHR | 0600, makedev(1, 3));
+		if (fd >= 0)
+			close(fd);
+		if (err)
+			fail("errno", "%s on a mount of 5 inodes: %s", names[i], strerror(errno));
+	}
+	statfs(path, &fs);
+	if (fs.f_files != 5 || fs.f_ffree != 0)
+		fail("counters", "nr_inodes=5, all in use: %ld of %ld free", (long)fs.f_ffree,
+		     (long)fs.f_files);
+	snprintf(file, sizeof(file), "%s/more", path);
+	if (!mkdir(file, 0700))
+		fail("errno", "a sixth inode on a mount of 5");
+	else if (errno != ENOSPC)
+		fail("errno", "a sixth inode: %s, expected ENOSPC", strerror(errno));
+	for (i = 0; i < 4; i++) {
+		snprintf(file, sizeof(file), "%s/%s", path, names[i]);
+		if (i == 1 ? rmdir(file) : unlink(file))
+			fail("errno", "end of %s: %s", names[i], strerror(errno));
+	}
+	statfs(path, &fs);
+	if (fs.f_ffree != 4)
+		fail("counters", "nr_inodes=5, all but the root gone: %ld free", (long)fs.f_ffree);
+	if (umount_huge(path))
+		fail("errno", "umount of the mount with nr_inodes=: %s", strerror(errno));
+}
+
 int main(int argc, char **argv)
 {
 	const char *path;
@@ -205,6 +252,7 @@ int main(int argc, char **argv)
 			fail("errno", "umount: %s", strerror(err));
 		pool_same(&before, "after the size= mount");
 		minimum(&before);
+		inodes();
 		count_add(rounds, 1);
 	} while (running() && !failed());
 	return repro_end();

@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What the kernel tells of a huge page, at each step of its life, is known beforehand:
+ *
+ *			flags (/proc/kpageflags)	mapped	HugetlbPages	st_blocks
+ *	touched		HUGE UPTODATE, ANON or DIRTY	1	+ 1		+ 1 where a file
+ *	child forked	.				2	.		.
+ *	child gone	.				1	.		.
+ *	moved		the same, unlocked		1	.		.
+ *	moved back	the same, unlocked		1	.		.
+ *	unmapped	-				0	as before	.
+ *
+ * A file's page that nobody maps must outlive "drop_caches", since there is no disk that
+ * it could be read from again: that is what DIRTY is for.  read(2) finds what was written,
+ * zeroes in a hole, and the end of the file.
+ */
+#define _GNU_SOURCE
+#include "catch.h"
+#include "huge.h"
+#include "phys.h"
+#include "pool.h"
+#include "repro.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/mempolicy.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define PAGES 2
+#define OWNER 30
+
+/* Documentation/admin-guide/mm/pagemap.rst */
+#define LOCKED		(1ULL << 0)
+#define UPTODATE	(1ULL << 3)
+#define DIRTY		(1ULL << 4)
+#define IN_MMAP		(1ULL << 11)
+#define IS_ANON		(1ULL << 12)
+#define HUGE		(1ULL << 17)
+#define HWPOISON	(1ULL << 19)
+#define KEPT_FLAGS	(UPTODATE | DIRTY | IN_MMAP | IS_ANON | HUGE | HWPOISON)
+
+static struct counter *looked, *moved, *kept, *read_back;
+static int nodes[2];
+
+static uint64_t number_at(const char *file, unsigned long frame)
+{
+	uint64_t value = ~0ULL;
+	int fd = open(file, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return value;
+	if (pread(fd, &value, sizeof(value), frame * sizeof(value)) != sizeof(value))
+		value = ~0ULL;
+	close(fd);
+	return value;
+}
+
+static long hugetlb_kb(void)
+{
+	char line[128];
+	long kb = -1;
+	FILE *f = fopen("/proc/self/status", "r");
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "HugetlbPages: %ld", &kb) == 1)
+			break;
+	if (f)
+		fclose(f);
+	return kb;
+}
+
+/* The sum of Private_Hugetlb and Shared_Hugetlb of the mapping, in kB. */
+static long smaps_kb(const char *addr)
+{
+	unsigned long from, to;
+	char line[256];
+	long kb, sum = 0;
+	int here = 0;
+	FILE *f = fopen("/proc/self/smaps", "r");
+
+	while (f && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%lx-%lx ", &from, &to) == 2)
+			here = from == (unsigned long)addr;
+		if (here && (sscanf(line, "Private_Hugetlb: %ld", &kb) == 1 ||
+			     sscanf(line, "Shared_Hugetlb: %ld", &kb) == 1))
+			sum += kb;
+	}
+	if (f)
+		fclose(f);
+	return sum;
+}
+
+/* How many pages of the mapping numa_maps has on the node. */
+static long numa_maps(const char *addr, int node)
+{
+	char line[1024], word[16], *at;
+	long pages = 0;
+	FILE *f = fopen("/proc/self/numa_maps", "r");
+
+	snprintf(word, sizeof(word), " N%d=", node);
+	while (f && fgets(line, sizeof(line), f))
+		if (strtoul(line, NULL, 16) == (unsigned long)addr) {
+			at = strstr(line, word);
+			pages = at ? atol(at + strlen(word)) : 0;
+			break;
+		}
+	if (f)
+		fclose(f);
+	return f ? pages : -1;
+}
+
+static void expect_number(long got, long expected, const struct huge *h, const char *what,
+			  const char *when)
+{
+	if (got != expected)
+		fail("counters", "%s, %s: %s %ld, expected %ld", kind_name(h->kind), when, what, got,
+		     expected);
+}
+
+/* maps: in how many page tables each page is. */
+static void look(const struct huge *h, int maps, const char *when)
+{
+	uint64_t flags, wanted = UPTODATE | HUGE | IN_MMAP | (kind_shared(h->kind) ? DIRTY : IS_ANON);
+	unsigned char core[PAGES * 512];
+	unsigned long frame;
+	struct stat st;
+	size_t i, n;
+	int on;
+
+	for (i = 0; i < h->n; i++) {
+		frame = page_frame(h->addr + i * h->page);
+		if (!frame) {
+			fail("counters", "%s, %s: pagemap does not know page %zu",
+			     kind_name(h->kind), when, i);
+			continue;
+		}
+		flags = number_at("/proc/kpageflags", frame);
+		if (!kind_shared(h->kind))
+			flags &= ~DIRTY;	/* nobody asks that of an anonymous page */
+		if (flags & LOCKED)
+			fail("counters", "%s, %s: page %zu is locked", kind_name(h->kind), when, i);
+		if ((flags & KEPT_FLAGS) != wanted)
+			fail("counters", "%s, %s: page %zu has flags 0x%llx of 0x%llx, expected 0x%llx",
+			     kind_name(h->kind), when, i, (unsigned long long)flags,
+			     (unsigned long long)KEPT_FLAGS, (unsigned long long)wanted);
+		expect_number(number_at("/proc/kpagecount", frame), maps, h, "mapped, times", when);
+	}
+	expect_number(smaps_kb(h->addr), h->n * h->page / 1024, h, "kB in smaps", when);
+	for (on = 0; on < 2; on++) {
+		for (i = n = 0; i < h->n; i++)
+			n += page_node(h->addr + i * h->page) == nodes[on];
+		expect_number(numa_maps(h->addr, nodes[on]), n, h, "pages in numa_maps of a node", when);
+	}
+	memset(core, 0, sizeof(core));
+	if (mincore(h->addr, h->n * h->page, core))
+		fail("errno", "mincore: %s", strerror(errno));
+	for (i = n = 0; i < h->n * h->page / 4096; i++)
+		n += core[i] & 1;
+	expect_number(n, h->n * h->page / 4096, h, "base pages in mincore()", when);
+	if (h->fd >= 0 && kind_shared(h->kind)) {
+		fstat(h->fd, &st);
+		expect_number(st.st_blocks, h->n * h->page / 512, h, "st_blocks", when);
+	}
+	count_add(looked, 1);
+}
+
+static void move_all(struct huge *h, const char *when)
+{
+	int status, to;
+	size_t i;
+	long got;
+
+	for (i = 0; i < h->n; i++) {
+		to = nodes[page_node(h->addr + i * h->page) == nodes[0]];
+		got = move_page(0, h->addr + i * h->page, to, MPOL_MF_MOVE, &status);
+		if (got || status != to)
+			fail("errno", "%s, %s: page %zu: %ld, status %d", kind_name(h->kind), when, i,
+			     got, status);
+		else
+			count_add(moved, 1);
+	}
+}
+
+static void with_a_child(struct huge *h)
+{
+	int in[2], out[2], status;
+	pid_t pid;
+	size_t i;
+	char c = 0;
+
+	if (pipe(in) || pipe(out))
+		return;
+	pid = fork();
+	if (!pid) {
+		close(in[1]);
+		for (i = 0; i < h->n; i++)	/* shared pages are not copied by fork() */
+			c ^= *(volatile char *)(h->addr + i * h->page);
+		if (write(out[1], &c, 1) != 1 || read(in[0], &c, 1) < 0)
+			_exit(1);
+		_exit(0);
+	}
+	if (read(out[0], &c, 1) == 1)
+		look(h, 2, "a child has it");
+	if (!kind_shared(h->kind)) {
+		/* Copies on write, which are our own. */
+		for (i = 0; i < h->n; i++)
+			*(volatile char *)(h->addr + i * h->page) = *(h->addr + i * h->page);
+		look(h, 1, "copied");
+	}
+	close(in[0]);
+	close(in[1]);
+	close(out[0]);
+	close(out[1]);
+	waitpid(pid, &status, 0);
+	look(h, 1, "the child is gone");
+}
+
+/* Nobody maps the file; the cache is dropped; all is there as it was. */
+static void unmapped(struct huge *h)
+{
+	static char buf[HUGE_2M];
+	struct stat st;
+	size_t i;
+	ssize_t got;
+
+	munmap(h->addr, h->n * h->page);
+	write_file("/proc/sys/vm/drop_caches", "3");
+	fstat(h->fd, &st);
+	expect_number(st.st_blocks, h->n * h->page / 512, h, "st_blocks", "caches dropped");
+	for (i = 0; i < h->n; i++) {
+		got = pread(h->fd, buf, sizeof(buf), i * h->page);
+		if (got != (ssize_t)sizeof(buf))
+			fail("errno", "read of page %zu: %zd", i, got);
+		else if (!pattern_check(buf, sizeof(buf), OWNER, 0))
+			count_add(read_back, 1);
+	}
+	if (pread(h->fd, buf, 1, h->n * h->page) != 0)
+		fail("errno", "read at the end of the file");
+	h->addr = mmap(NULL, h->n * h->page, PROT_READ | PROT_WRITE, MAP_SHARED, h->fd, 0);
+	if (h->addr == MAP_FAILED) {
+		fail("errno", "mmap of a file with its pages: %s", strerror(errno));
+		return;
+	}
+	if (!huge_check(h, OWNER, "nobody had it mapped, and caches were dropped"))
+		count_add(kept, 1);
+	look(h, 1, "mapped again");
+	if (fallocate(h->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, h->page))
+		fail("errno", "punch of a hole: %s", strerror(errno));
+	got = pread(h->fd, buf, sizeof(buf), 0);
+	for (i = 0; i < sizeof(buf) && !buf[i]; i++)
+		;
+	if (got != (ssize_t)sizeof(buf) || i < sizeof(buf))
+		fail("data", "read of a hole: %zd bytes, not zero at %zu", got, i);
+	fstat(h->fd, &st);
+	expect_number(st.st_blocks, (h->n - 1) * h->page / 512, h, "st_blocks", "a hole was read");
+}
+
+static void life(enum kind kind, const struct pool *before)
+{
+	long kb = hugetlb_kb();
+	struct huge h;
+	int err;
+
+	err = huge_open(&h, kind, HUGE_2M, PAGES, "/dev/hugepages", OWNER);
+	if (err) {
+		fail("errno", "%s: %s", kind_name(kind), strerror(err));
+		return;
+	}
+	expect_number(hugetlb_kb(), kb + PAGES * 2048, &h, "kB of HugetlbPages", "touched");
+	look(&h, 1, "touched");
+	move_all(&h, "moved");
+	look(&h, 1, "moved");
+	with_a_child(&h);
+	move_all(&h, "moved back");
+	look(&h, 1, "moved back");
+	huge_check(&h, OWNER, "at the end");
+	expect_number(hugetlb_kb(), kb + PAGES * 2048, &h, "kB of HugetlbPages", "moved");
+	if (kind_shared(kind) && h.fd >= 0)
+		unmapped(&h);
+	huge_close(&h);
+	expect_number(hugetlb_kb(), kb, &h, "kB of HugetlbPages", "unmapped");
+	pool_same(before, kind_name(kind));
+}
+
+int main(int argc, char **argv)
+{
+	struct pool before;
+	int kind;
+
+	repro_start(argc, argv);
+	looked = counter("looked");
+	moved = counter("moved");
+	kept = counter("kept");
+	read_back = counter("read_back");
+	if (memory_nodes(nodes, 2) < 2)
+		skip("two nodes with memory are needed");
+	if (number_at("/proc/kpageflags", 0) == ~0ULL)
+		skip("no /proc/kpageflags: CONFIG_PROC_PAGE_MONITOR");
+	catch_signals();
+	pool_read(&before);
+	do {
+		for (kind = 0; kind < KINDS && !failed(); kind++)
+			life(kind, &before);
+	} while (running() && !failed());
+	return repro_end();
+}
