@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #ifndef MFD_HUGETLB
@@ -184,10 +185,12 @@ void flush_tlb(void)
 
 void pools_restore(const struct pool *before)
 {
+	time_t end = time(NULL) + 10;
 	struct pool now;
-	int i, tries;
+	int i;
 
-	for (tries = 0; tries < 40; tries++) {
+	/* A page that there is no room for costs a compaction a try. */
+	while (time(NULL) < end) {
 		int same = 1;
 
 		pool_read(&now);
