@@ -13,6 +13,7 @@ import pytest
 
 from harness.campaign import score, scorecard
 from harness.campaign.relevance import order
+from harness.commands import score as score_command
 from harness.errors import UsageError
 from harness.kernel.built import BuiltKernel
 from harness.paths import PROJECT
@@ -134,6 +135,29 @@ def test_one_pass_over_the_cases_is_had_without_rounds(
 ) -> None:
     _, engine = attempts(cases, math.inf, monkeypatch, rounds=0, to_the_end=True)
     assert engine.ran == [("fork", 4), ("punch", 4)]
+
+def test_a_control_runs_each_case_once_whatever_the_budget(
+    cases: list[TestCase], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, engine = attempts(cases, 5, monkeypatch, to_the_end=True)
+    assert engine.ran == [("fork", 4), ("punch", 4)]
+    _, engine = attempts(cases, 5, monkeypatch)
+    assert engine.ran == [("fork", 4)]
+
+
+def test_perfect_is_all_caught_and_a_clean_control(
+    cases: list[TestCase], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed, _ = attempts(cases, 60, monkeypatch, fails="punch")
+    clean, _ = attempts(cases, 60, monkeypatch)
+    caught = scorecard.row("bug", "bug", "1", failed, 60)
+    missed = scorecard.row("bug", "bug", "1", clean, 60, near=clean[0])
+    control = scorecard.row("control", "control", "", clean, 60)
+    assert score_command.perfect([caught, control])
+    assert not score_command.perfect([missed, control])
+    assert not score_command.perfect([caught, scorecard.row("control", "control", "", failed, 60)])
+    assert not score_command.perfect([scorecard.row("b", "bug", "1", [], 60, fault="no"), control])
+    assert "no scenario), exercised" in score_command.line(missed)
 
 
 def test_what_is_seen_beyond_the_budget_is_not_caught(

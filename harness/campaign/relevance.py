@@ -64,7 +64,9 @@ def _words(text: str) -> frozenset[str]:
 
 
 def _text(case: TestCase) -> str:
-    """What a case says of itself: its reproducer, with its comments, its name and its counts."""
+    """What a case says of itself: its reproducer, with its comments, its name, its counts and
+    the kernel functions that it drives."""
     counts = " ".join(count.counter for count in case.exercised)
     source = case.reproducer.read_text(encoding="utf-8", errors="replace")
-    return f"{case.name} {' '.join(case.args)} {counts} {' '.join(case.needs.options)} {source}"
+    told = [case.name, *case.args, counts, *case.needs.options, *case.paths]
+    return " ".join([*told, source])

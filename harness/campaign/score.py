@@ -105,11 +105,13 @@ def attempts(
     rounds: int = ROUNDS,
     on_control: Callable[[Attempt], bool] = lambda attempt: False,
 ) -> list[Attempt]:
-    """Trials until one is a FAIL or the budget is spent; with ``to_the_end`` a FAIL ends nothing.
+    """Trials until one is a FAIL or the budget is spent; with ``to_the_end`` a FAIL ends nothing,
+    and each case is run once whatever it costs: of a case that never ran nobody can say that it
+    raises no false alarm.
 
-    No trial is begun that the rest of the budget has no second for; the last one is cut short by
-    what is left.  A case that is skipped is not tried again, nor one that ``on_control`` knows to
-    fail without the bug; what that takes to find out is nobody's budget.
+    No other trial is begun that the rest of the budget has no second for; the last one is cut
+    short by what is left.  A case that is skipped is not tried again, nor one that ``on_control``
+    knows to fail without the bug; what that takes to find out is nobody's budget.
     """
     done: list[Attempt] = []
     spent = 0.0
@@ -117,15 +119,17 @@ def attempts(
     dropped: set[str] = set()
     under_way: dict[Future[TrialResult], tuple[float, int]] = {}
     turns = schedule(cases, rounds)
+    owed = len(cases) if to_the_end else 0
     while True:
         while len(under_way) < engine.width and not over:
             promised = sum(seconds for _, seconds in under_way.values())
             left = int(min(budget - spent - promised, _LONGEST))
             turn = next(((c, s) for c, s in turns if c.name not in dropped), None)
-            if turn is None or left < 1:
+            if turn is None or (left < 1 and owed < 1):
                 over = True
                 break
-            case, seconds = turn[0], min(turn[1], left)
+            case, seconds = turn[0], turn[1] if owed > 0 else min(turn[1], left)
+            owed -= 1
             trial = Trial(
                 *(case, binary_of(case), seconds),
                 *(kernel, machine_of(case), accel),

@@ -41,6 +41,10 @@ def add(verbs: Any) -> None:
     score = verbs.add_parser(
         "score",
         help="bring bugs back, one at a time, and count which ones the suite catches",
+        description="Builds the base with each patch of a folder, one at a time, and runs the "
+        "suite on it until something fails or the budget is spent; then the base alone, which "
+        "must stay clean. A patch that does not apply or build is named, and the rest goes on. "
+        "Exit status: 0 where every bug was caught and the control is clean, 1 otherwise.",
         epilog="harness score --patches ~/bugs --base v5.10-debug --budget 120 --json score.json",
     )
     common(score)
@@ -95,7 +99,15 @@ def run_score(args: argparse.Namespace) -> int:
     wanted = {patch.stem for patch in patches} | {"control", _CHECKS}
     rows = [each for each in card.rows.values() if each["name"] in wanted]
     show(rows)
-    return 0
+    return 0 if perfect(rows) else 1
+
+
+def perfect(rows: Sequence[Json]) -> bool:
+    """Every bug was caught, and no control that was measured raised an alarm."""
+    return all(
+        row["caught"] is not None if row["kind"] == "bug" else not (row["alarms"] or row["fault"])
+        for row in rows
+    )
 
 
 def _suite(text: str, tree: Path | None, base: str) -> list[TestCase]:
@@ -226,8 +238,14 @@ def line(found: Json) -> str:
     if hit := found["caught"]:
         return f"{name}: caught by {hit['case']} ({hit['oracle']}) after {hit['at']} s"
     near = found["nearest"]
-    taken = "" if not near or near["exercised"] else ", which did not take its path"
-    return f"{name}: NOT caught; nearest: {near['case'] if near else 'no case ran'}{taken}"
+    return f"{name}: NOT caught; nearest: {_nearest(near)}"
+
+
+def _nearest(near: Json | None) -> str:
+    if not near:
+        return "no case ran"
+    taken = "exercised" if near["exercised"] else "did not take its path"
+    return f"{near['case']} ({', '.join(near['scenarios']) or 'no scenario'}), {taken}"
 
 
 def show(rows: Sequence[Json]) -> None:
@@ -243,7 +261,7 @@ def show(rows: Sequence[Json]) -> None:
         elif each["fault"]:
             table.add_row(each["name"], *[""] * 7, f"not measured: {each['fault']}")
         else:
-            table.add_row(each["name"], *["-"] * 7, f"nearest: {near['case'] if near else '-'}")
+            table.add_row(each["name"], *["-"] * 7, f"nearest: {_nearest(near)}")
     console = Console()
     (console if console.is_terminal else Console(width=110)).print(table)
     caught = sum(each["caught"] is not None for each in bugs)
