@@ -24,17 +24,12 @@ PAGE_STATE = TestCase(
     quick=1,
     paths=(
         "hugetlb_no_page",
-        "huge_add_to_page_cache",
-        "set_page_dirty",
-        "__SetPageUptodate",
-        "page_dup_rmap",
-        "hugepage_add_new_anon_rmap",
-        "hugetlb_count_add",
-        "hugetlb_count_sub",
+        "hugetlb_cow",
         "migrate_page_states",
         "hugetlbfs_read_iter",
-        "remove_migration_pte",
         "hugetlb_mcopy_atomic_pte",
+        "hugetlb_report_usage",
+        "copy_hugetlb_page_range",
     ),
 )
 

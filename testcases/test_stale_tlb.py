@@ -26,15 +26,12 @@ STALE_TLB = TestCase(
     quick=3,
     paths=(
         "hugetlb_cow",
-        "huge_ptep_clear_flush",
         "copy_hugetlb_page_range",
-        "huge_ptep_set_wrprotect",
         "hugetlb_change_protection",
-        "flush_hugetlb_tlb_range",
         "__unmap_hugepage_range",
-        "tlb_remove_huge_tlb_entry",
         "try_to_unmap_one",
         "move_hugetlb_page_tables",
+        "hugetlb_vmtruncate",
     ),
 )
 

@@ -136,6 +136,7 @@ def test_one_pass_over_the_cases_is_had_without_rounds(
     _, engine = attempts(cases, math.inf, monkeypatch, rounds=0, to_the_end=True)
     assert engine.ran == [("fork", 4), ("punch", 4)]
 
+
 def test_a_control_runs_each_case_once_whatever_the_budget(
     cases: list[TestCase], monkeypatch: pytest.MonkeyPatch
 ) -> None:
