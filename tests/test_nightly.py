@@ -119,6 +119,30 @@ def test_night_that_was_killed_goes_on(tmp_path: Path) -> None:
     assert len(tonight.counted(PLACE)) == 4
 
 
+def test_branch_that_moved_while_the_night_was_down(tmp_path: Path) -> None:
+    """Runs of two commits are no night of either."""
+    other = select(["fault_storm"])[0]
+    plan = NightPlan("plan", (spec_of("k"),), (CASE, other), runs=2)
+    turns = iter([fail(), fail(), passed()])
+
+    def dies(name: str) -> Count:
+        if (count := next(turns, None)) is None:
+            raise EnvironmentFault("the host is going down")
+        return count
+
+    for commit, outcome in (("1" * 40, dies), ("2" * 40, always(passed()))):
+        bench = FakeBench(outcome)
+        under = Nightly(plan, "2026-01-01", tmp_path / "plan", Hosts(bench, {"k": commit}))
+        if commit.startswith("1"):
+            with pytest.raises(EnvironmentFault):
+                under.run()
+        else:
+            tonight, lines, _ = under.run()
+    assert len(bench.started) == 4
+    assert lines == []
+    assert tonight.commits == {"k": "2" * 40}
+
+
 def test_runs_that_say_nothing_are_not_made_up_for_without_end(tmp_path: Path) -> None:
     turns = iter([passed(), *[VOID] * 50])
     bench = FakeBench(lambda name: next(turns), width=2)

@@ -74,8 +74,14 @@ def nights_of(events: Iterable[Event]) -> list[Night]:
             place = (str(event["kernel"]), str(event["case"]))
             night.counts[place].append(from_json(event))
         elif kind == "kernel":
-            night.commits[str(event["kernel"])] = str(event.get("commit", ""))
-            night.faults.pop(str(event["kernel"]), None)
+            kernel, commit = str(event["kernel"]), str(event.get("commit", ""))
+            if night.commits.get(kernel, commit) != commit:
+                # The branch moved while the night was down: what ran is not what it stands for.
+                for place in night.counts:
+                    if place[0] == kernel:
+                        night.counts[place] = []
+            night.commits[kernel] = commit
+            night.faults.pop(kernel, None)
         elif kind == "fault":
             night.faults[str(event["kernel"])] = str(event["why"])
         elif kind == "bisect":

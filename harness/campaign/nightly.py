@@ -75,21 +75,28 @@ class Nightly:
         self.log.append(event, {"night": self.date, **facts})
 
     def _trials(self, tonight: Night) -> None:
-        plan, start = self.plan, time.monotonic()
-        for spec in plan.kernels:
-            ready: Ready | None = None
-            for case in plan.cases:
+        start = time.monotonic()
+        for spec in self.plan.kernels:
+            left = self._left(tonight, spec)
+            if not left or self._late(start):
+                continue
+            ready = self._built(self.hosts.bench(left[0]), spec)
+            if ready is None:
+                continue
+            tonight, _ = self.nights()  # a killed night may have run another commit of it
+            for case in self._left(tonight, spec):
                 done = Tally(list(tonight.counts.get((spec.name, case.name), [])))
-                until = Until(runs=plan.runs)
-                spent = time.monotonic() - start
-                if enough(done, until, 0.0) or (plan.budget and spent >= plan.budget):
-                    continue
-                bench = self.hosts.bench(case)
-                if ready is None:
-                    ready = self._built(bench, spec)
-                if ready is None:
-                    break
-                self._case(bench, ready, case, done, start)
+                if not self._late(start):
+                    self._case(self.hosts.bench(case), ready, case, done, start)
+
+    def _left(self, tonight: Night, spec: KernelSpec) -> list[TestCase]:
+        """The cases that still want runs on a kernel."""
+        until = Until(runs=self.plan.runs)
+        made = [(case, tonight.counts.get((spec.name, case.name), [])) for case in self.plan.cases]
+        return [case for case, counts in made if not enough(Tally(list(counts)), until, 0.0)]
+
+    def _late(self, start: float) -> bool:
+        return bool(self.plan.budget and time.monotonic() - start >= self.plan.budget)
 
     def _built(self, bench: Bench, spec: KernelSpec) -> Ready | None:
         try:
@@ -106,8 +113,7 @@ class Nightly:
         plan, under_way = self.plan, 0
         until = Until(runs=plan.runs)
         while True:
-            spent = time.monotonic() - start
-            over = enough(done, until, 0.0) or bool(plan.budget and spent >= plan.budget)
+            over = enough(done, until, 0.0) or self._late(start)
             # What says nothing is not made up for without end: it may say nothing every night.
             most = min(plan.runs - len(done.counted), 2 * plan.runs - len(done.counts))
             while not over and under_way < min(bench.width, most):
