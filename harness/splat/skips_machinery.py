@@ -79,7 +79,8 @@ MACHINERY: Skips = (
         r"s?v?s?n?printf|string(?:_nocheck)?|pointer|format_decode|vsnprintf|vsprintf|sprintf|snprintf|vscnprintf|scnprintf",
         "string",
     ),
-    (r"_*(?:copy|clear)_(?:to|from|in)?_?user\w*", "clear_user"),
+    # Whatever copies for others by its name: who asks for it chose the place and the context.
+    (r"_*(?:copy|clear)_(?:to|from|in)?_?user\w*|\w+_copy_(?:to|from)_user", "skb_copy_to_user"),
     (r"_*copy_(?:to|from)_iter\w*", "_copy_to_iter"),
     (r"copyout|copyin|copy_page_\w+", "copyin"),
     (r"(?:arch_|raw_)?_*atomic\w*", "_atomic_dec_and_lock"),
