@@ -441,6 +441,21 @@ SAMPLES: dict[str, Sample] = {
         "WARN_ON",
         "WARNING in guilty_function",
     ),
+    "old warning": Sample(
+        (
+            "------------[ cut here ]------------",
+            "WARNING: at mm/made_up.c:10 guilty_function+0x12/0x90()",
+            "CPU: 0 PID: 77 Comm: shuffle Not tainted 3.10.0 #2",
+            "Call Trace:",
+            " [<ffffffff81c0ffee>] dump_stack+0x19/0x1b",
+            " [<ffffffff81c0ffef>] warn_slowpath_null+0x1a/0x20",
+            " [<ffffffff81c0fff0>] guilty_function+0x12/0x90",
+            "---[ end trace 1111111111111111 ]---",
+        ),
+        "WARNING",
+        "WARN_ON",
+        "WARNING in guilty_function",
+    ),
     "new warning": Sample(
         (
             "------------[ cut here ]------------",

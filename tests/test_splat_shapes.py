@@ -301,3 +301,10 @@ def test_what_syslog_says_again_changes_nothing(capitals: bool, late: bool) -> N
 def test_a_copy_in_capitals_without_syslogs_words_is_no_second_report() -> None:
     once = console(KASAN)
     assert len(read(b"".join(once) + b"".join(once).upper())) == 1
+
+
+def test_where_an_oops_says_again_that_it_was_is_no_frame() -> None:
+    lines = (*SAMPLES["paging"].lines, "RIP: 0010:guilty_function+0x12/0x90", "CR2: 0000000018")
+    (splat,) = read(joined(*lines))
+    access = next(stack for stack in splat.stacks if stack.name == "access")
+    assert [frame.function for frame in access.frames] == ["honest_caller"]

@@ -204,6 +204,6 @@ def _said(splat: Splat) -> str:
     if splat.corrupted:
         lines.append(f"not whole: {splat.corrupted}")
     if splat.follows >= 0:
-        lines.append("of the same task as the report before, and may have come of it")
+        lines.append("may have come of a report before it")
     lines += [f"then {one.title}" for one in splat.secondary]
     return "\n".join(lines)

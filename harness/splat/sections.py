@@ -114,7 +114,7 @@ def scan(family: Family, texts: Sequence[bytes]) -> Scanned:
     frames = found.frames.get(current)
     entry: Frame | None = None
     outer: Frame | None = None
-    due, patience = False, 0
+    due, over, patience = False, False, 0
     previous = b""
     for text in texts:
         before, previous = previous, text
@@ -131,7 +131,9 @@ def scan(family: Family, texts: Sequence[bytes]) -> Scanned:
             continue
         if _POINTS.match(text) and (ip := pointer(text)) is not None:
             facts.pointers.append(ip)
-            if frames:
+            if over:
+                pass  # an Oops tells once more where it was
+            elif frames:
                 frames.append(ip)
             else:
                 entry = ip
@@ -146,7 +148,9 @@ def scan(family: Family, texts: Sequence[bytes]) -> Scanned:
             continue
         if text.endswith(_GLUED):
             text = text[-len(_GLUED) :]  # behind a line of the stack's raw words
+        over = over or text.startswith(b"---[ end trace ")
         if (begun := _section(text)) is not None:
+            over = False
             if frames is not None and outer is not None:
                 frames.append(outer)
             outer = None

@@ -93,7 +93,7 @@ def as_mail(splat: Splat, *, times: int = 1) -> str:
         "Object": str(splat.slab or ""),
         "Where": f"{splat.function}, {splat.place}" if splat.place else splat.function,
         "Seen": f"{times} times" if times > 1 else "",
-        "After": "another report of the same task, and may have come of it"
+        "After": "another report of its task, and may have come of that"
         if splat.follows >= 0
         else "",
         "Beware": f"the report is not whole: {splat.corrupted}" if splat.corrupted else "",
