@@ -259,6 +259,15 @@ def test_what_comes_later_or_of_others_stands_for_itself() -> None:
     assert {splat.follows for splat in read(others)} == {-1}
 
 
+def test_what_is_only_warned_of_kills_nobody() -> None:
+    warned = tuple(line for line in SAMPLES["list"].lines if "opcode" not in line)
+    warned = tuple(line.replace("kernel BUG at", "WARNING: at") for line in warned)
+    lock = SAMPLES["circular"].lines
+    text = b"".join(console(warned, at=12.0) + console(lock, at=12.5))
+    text = text.replace(b"PID: 77", b"PID: 321")
+    assert [(s.family, s.follows) for s in read(text)] == [("LIST", -1), ("LOCKDEP", -1)]
+
+
 def test_what_stands_in_a_report_names_it() -> None:
     (splat,) = read(joined(*SAMPLES["BUG_ON"].lines))
     assert [one.follows for one in splat.secondary] == [splat.start]

@@ -17,9 +17,10 @@ SECONDS, DYING = 1.0, 10.0
 another event.  One that died by its report has nothing but consequences left, until its number
 is another's."""
 _TASKS = 256
-_FATAL = frozenset({"OOPS", "BUG", "LIST", "USERCOPY"})
 # Behind these, no memory that the task looks at is to be trusted.
-_BREAKS = _FATAL | {"KASAN", "KFENCE", "SLUB", "BADPAGE", "REFCOUNT"}
+_BREAKS = frozenset(
+    {"OOPS", "BUG", "LIST", "USERCOPY", "KASAN", "KFENCE", "SLUB", "BADPAGE", "REFCOUNT"}
+)
 
 
 class _Broken(NamedTuple):
@@ -52,9 +53,15 @@ class Cascades:
             if was.stamp >= 0 and 0 <= later <= SECONDS and splat.family in _BREAKS:
                 return was.start
         if splat.family in _BREAKS:
-            fatal = splat.family in _FATAL
-            self._tasks[splat.task] = _Broken(splat.start, splat.stamp, splat.title, fatal)
+            self._tasks[splat.task] = _Broken(
+                splat.start, splat.stamp, splat.title, any(map(_kills, (splat, *splat.secondary)))
+            )
             self._tasks.move_to_end(splat.task)
             if len(self._tasks) > _TASKS:
                 self._tasks.popitem(last=False)
         return -1
+
+
+def _kills(splat: Splat) -> bool:
+    """Whether the task dies of it: BUG() and faults kill, while a list may only be warned of."""
+    return splat.family == "OOPS" or (splat.family, splat.kind) == ("BUG", "BUG_ON")
