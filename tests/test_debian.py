@@ -79,6 +79,10 @@ def test_the_archive_lies_in_a_folder_of_its_own(
     for name in (b"dev/null", b"apt/lists", b"out"):
         assert name + b"\0" not in content
     assert debian.archive("debian", cache=tmp_path) == kept
+    monkeypatch.setattr(debian, "archive", lambda name: kept)
+    laid = debian.content("debian")
+    assert laid.startswith(content) and b"debian/usr/bin/awk\0" in laid[len(content) :]
+    monkeypatch.undo()
     assert len(asked) == 1
     assert [file.name for file in kept.parent.iterdir()] == [kept.name]
 

@@ -29,23 +29,36 @@ _RECIPE = "2"
 
 @dataclass(frozen=True)
 class DebianRoot:
-    """``without`` are patterns of paths, as dpkg's path-exclude has them."""
+    """``without`` are patterns of paths, as dpkg's path-exclude has them; ``links`` are those that
+    the scripts of packages would make, none of which is run: path to target.
+    """
 
     name: str
     suite: str
     packages: tuple[str, ...]
     without: tuple[str, ...]
+    links: tuple[tuple[str, str], ...] = ()
 
 
 def load_debian(name: str) -> DebianRoot:
     file = ROOTS / f"{name}.yaml"
     view = load(file)
     view.text("about", "")
-    root = DebianRoot(name, view.text("suite"), view.texts("packages"), view.texts("without"))
+    links = tuple((path, inner.text(path)) for path, inner in view.pairs("links"))
+    root = DebianRoot(
+        *(name, view.text("suite"), view.texts("packages"), view.texts("without"), links)
+    )
     if not root.packages:
         view.fail("packages", "at least one package", "none")
     view.done()
     return root
+
+
+def content(name: str) -> bytes:
+    """The root ``name`` as it is laid behind an initramfs: its packages, and its links."""
+    links = load_debian(name).links
+    laid = cpio.archive(cpio.link(f"{name}{path}", target) for path, target in links)
+    return archive(name).read_bytes() + laid
 
 
 def archive(name: str, progress: Progress | None = None, cache: Path | None = None) -> Path:
@@ -97,8 +110,6 @@ def command(root: DebianRoot, tar: Path) -> list[str]:
 def _entries(tar: Path, folder: str) -> Iterator[cpio.Entry]:
     """What is in ``tar``, below ``folder``; devices are the guest's own."""
     yield cpio.folder(folder)
-    # dash's own script makes it, and none is run here; before the tar's own, which would win.
-    yield cpio.link(f"{folder}/usr/bin/sh", "bash")
     try:
         with tarfile.open(tar) as stream:
             for member in stream:

@@ -102,7 +102,7 @@ def initramfs(kernel: BuiltKernel, spec: RootSpec | None = None, root: str = "")
         return made
     content = cpio.archive(_entries(spec or load_root(), kernel.modules))
     if root:
-        content += debian.archive(root).read_bytes()
+        content += debian.content(root)
     digest = hashlib.sha256(content).hexdigest()
     kept = cache_dir() / "rootfs" / f"{digest[:24]}.cpio"
     if not kept.is_file():
