@@ -23,8 +23,13 @@ VERBS: dict[str, dict[str, str]] = {
     },
     "guests": {
         "boot": "leave a guest running, and say how to reach it",
+        "guests": "the guests that run or are frozen",
         "shell": "a shell, or one command, in a guest that is running",
         "halt": "end guests that were left running",
+    },
+    "inside": {
+        "gdb": "gdb at the kernel of a guest that is frozen or runs",
+        "drgn": "what huge pages are like in a dump, or in a guest that is frozen or runs",
     },
     "prune": {"prune": "show the templates of guests, and remove those beyond the limit"},
     "trials": {

@@ -28,8 +28,14 @@ class Child:
     """A subprocess in its own session that dies with the harness.  Made by ``spawn``."""
 
     def __init__(
-        self, argv: Sequence[str], warden: subprocess.Popen[bytes], life: int, report: int
+        self,
+        argv: Sequence[str],
+        warden: subprocess.Popen[bytes] | None,
+        life: int,
+        report: int,
+        pid: int = 0,
     ):
+        """Without a ``warden`` this takes over, by its pipes, what another harness has started."""
         self.argv = tuple(argv)
         self._warden = warden
         self._life = life
@@ -37,7 +43,19 @@ class Child:
         self._text = b""
         self._status: int | None = None
         self._lock = threading.Lock()
-        self.pid = self._started()
+        self.pid = pid or self._started()
+
+    @property
+    def pipes(self) -> tuple[int, int]:
+        """What another process needs to take this one over: see ``let_go``."""
+        return self._life, self._report
+
+    def let_go(self) -> None:
+        """Forget it, without ending it: whoever got copies of ``pipes`` holds it now."""
+        with self._lock:
+            if self._status is None:
+                self._close()
+                self._status = 0
 
     def _started(self) -> int:
         while b"\n" not in self._text:
@@ -47,7 +65,7 @@ class Child:
         if word == b"pid":
             return int(number)
         self._close()
-        self._warden.wait()
+        self._reap()
         reason = os.strerror(int(number)) if word == b"error" else "its warden died"
         raise EnvironmentFault(
             f"cannot start {self.argv[0]}: {reason}",
@@ -86,7 +104,7 @@ class Child:
         if not _readable(self._report, seconds) or self._read():
             return
         self._close()
-        self._warden.wait()
+        self._reap()
         last = self._text.rstrip(b"\n").rpartition(b"\n")[2]
         word, _, number = last.partition(b" ")
         # A warden that was itself killed took the child with it (PR_SET_PDEATHSIG).
@@ -98,9 +116,13 @@ class Child:
             if self._status is None and self._life >= 0:
                 os.close(self._life)
                 self._life = -1
-        if self._await(_GRACE) is None:
+        if self._await(_GRACE) is None and self._warden:
             self._warden.kill()
             self._await(_GRACE)
+
+    def _reap(self) -> None:
+        if self._warden:
+            self._warden.wait()
 
     def _close(self) -> None:
         if self._life >= 0:

@@ -7,11 +7,13 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.campaign.engine import Engine, local
+from harness.campaign.resume import Resumed
 from harness.errors import CompileError, HarnessError
+from harness.guest.held import HOLD
 from harness.kernel.build import build
 from harness.kernel.built import BuiltKernel
 from harness.progress import Progress
@@ -20,6 +22,7 @@ from harness.spec.case import TestCase
 from harness.spec.cases import load_cases
 from harness.spec.kernel import KERNELS, KernelSpec, load_kernel
 from harness.spec.machine import MACHINES, USUAL_MACHINE, MachineSpec, load_machine
+from harness.trial.atsplat import OnSplat
 from harness.trial.compile import binary_of
 from harness.trial.evidence import Evidence
 from harness.trial.trial import Trial, TrialResult
@@ -33,6 +36,7 @@ class Series:
     first FAIL; ``budget`` are the seconds for each case on each kernel after which no new guest
     is started.  ``guests`` is how many run at a time, None what engine.local() finds right.
     With ``coverage`` each trial keeps the kernel's line counters.
+    ``on_splat`` and ``hold`` are a trial's; the first guest that was frozen is the only one.
     A case runs on the machine that it names itself, unless ``machine_asked``: then all run on
     ``machine``.
     """
@@ -50,6 +54,8 @@ class Series:
     guests: int | None = None
     machine_asked: bool = False
     coverage: bool = False
+    on_splat: OnSplat = OnSplat.STOP
+    hold: int = HOLD
 
     def machine_of(self, case: TestCase) -> MachineSpec:
         return (
@@ -87,25 +93,29 @@ def run_series(
     on_result: Callable[[TrialResult], None] = lambda result: None,
     engine: Engine | None = None,
     enough: Callable[[TrialResult], bool] = lambda result: False,
+    resumed: Resumed | None = None,
 ) -> tuple[Path, list[TrialResult]]:
     """Build, run and record; the run's folder and the results, as they came.
 
-    Nothing more is begun once ``enough`` says so of a result.
+    Nothing more is begun once ``enough`` says so of a result.  ``resumed`` is a run to go on with:
+    its trials count, and its kernels must be those that are built now.
 
     Reproducers are compiled before anything else: a typing error should not wait for a kernel.
     A kernel that cannot be built ends in one ERROR for each of its cases, and the series goes
     on with the next kernel; the error is raised where it is the only kernel.
     """
     binaries = {case.name: binary_of(case) for case in plan.cases}
-    folder = RunFolder(command, results)
+    folder = resumed.folder if resumed else RunFolder(command, results)
     done: list[TrialResult] = []
     largest = max(map(plan.machine_of, plan.cases), key=lambda m: m.cpus, default=plan.machine)
     with engine or local(plan.guests, largest, progress) as engine:
         for spec in plan.kernels:
             try:
                 kernel = build(spec, progress=progress, jobs=plan.jobs)
+                if resumed:
+                    resumed.check(kernel)
             except HarnessError as error:
-                if len(plan.kernels) == 1:
+                if len(plan.kernels) == 1 or resumed:
                     raise
                 progress.say(f"{spec.name}: {error}")
                 for case in plan.cases:
@@ -116,8 +126,15 @@ def run_series(
             rows = [
                 _Row(plan, _trial(plan, case, kernel, binaries[case.name])) for case in plan.cases
             ]
+            if resumed:
+                for row in rows:
+                    row.begun = resumed.runs_of(row.trial.case.name, kernel.name)
             for row, result in _all_of(rows, engine, folder):
                 done.append(result)
+                if result.frozen:  # each one takes the memory of a guest, and one is looked into
+                    plan = replace(plan, on_splat=OnSplat.STOP)
+                    for each in rows:
+                        each.trial = replace(each.trial, on_splat=OnSplat.STOP)
                 on_result(result)  # first: on a full disk the verdict is told, if not kept
                 folder.add(result, repeat(plan, spec, row.trial.case))
                 if enough(result):
@@ -138,6 +155,8 @@ def _trial(plan: Series, case: TestCase, kernel: BuiltKernel, binary: Path) -> T
         accel=plan.accel,
         append=plan.append,
         coverage=plan.coverage,
+        on_splat=plan.on_splat,
+        hold=plan.hold,
     )
 
 
@@ -149,14 +168,14 @@ class _Row:
     trial: Trial
     begun: int = 0
     over: bool = False
-    started: float = field(default_factory=time.monotonic)
+    started: float = 0.0
 
     def wants_more(self) -> bool:
         plan = self.plan
         if self.over or (plan.runs and self.begun >= plan.runs):
             return False
         budget = math.inf if plan.budget is None else plan.budget
-        return not self.begun or time.monotonic() - self.started < budget
+        return not self.started or time.monotonic() - self.started < budget
 
     def take(self, result: TrialResult) -> None:
         outcome = result.verdict.outcome
@@ -180,8 +199,7 @@ def _all_of(
             row = next((row for row in rows if row.wants_more()), None)
             if row is None:
                 break
-            if not row.begun:
-                row.started = time.monotonic()
+            row.started = row.started or time.monotonic()
             row.begun += 1
             kernel = row.trial.kernel
             assert kernel
@@ -255,10 +273,14 @@ def expected(result: TrialResult, carries: Sequence[str]) -> bool:
     is known to catch, PASS elsewhere; a distribution's image has no detectors, and can do no
     better than INCONCLUSIVE.
     """
-    outcome = result.verdict.outcome
-    if set(carries) & set(result.trial.case.catches):
-        return outcome is Outcome.FAIL
     kernel = result.trial.kernel
-    if kernel is not None and kernel.vmlinux is None:
-        return outcome in (Outcome.PASS, Outcome.INCONCLUSIVE)
-    return outcome is Outcome.PASS
+    stock = kernel is not None and kernel.vmlinux is None
+    return as_declared(result.verdict.outcome, result.trial.case, carries, stock=stock)
+
+
+def as_declared(
+    outcome: Outcome, case: TestCase, carries: Sequence[str], *, stock: bool = False
+) -> bool:
+    if set(carries) & set(case.catches):
+        return outcome is Outcome.FAIL
+    return outcome is Outcome.PASS or (stock and outcome is Outcome.INCONCLUSIVE)

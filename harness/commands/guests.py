@@ -1,16 +1,24 @@
-"""harness boot, harness shell, harness halt."""
+"""harness boot, harness guests, harness shell, harness halt."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shlex
 import shutil
 import subprocess
+import sys
+import time
 from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from harness.commands.options import common
 from harness.errors import EnvironmentFault, UsageError
+from harness.guest.control import asked
 from harness.guest.keeper import Kept, find, halt, keep, running
 from harness.kernel.build import build
 from harness.progress import default_progress
@@ -22,6 +30,8 @@ def add(verbs: Any) -> None:
     booting = verbs.add_parser("boot", help="leave a guest running, and say how to reach it")
     common(booting, several=False)
     booting.set_defaults(main=boot)
+    listing = verbs.add_parser("guests", help="the guests that run or are frozen")
+    listing.set_defaults(main=show_guests)
     shell = verbs.add_parser("shell", help="a shell, or one command, in a guest that is running")
     shell.add_argument("-g", "--guest", default="", help="which one; default: the newest")
     shell.add_argument("command", nargs="*", help="a command (after --); default: a shell")
@@ -45,6 +55,7 @@ def boot(args: argparse.Namespace) -> int:
     print(f"{kept.name} is running: {kept.kernel} on {kept.machine}")
     print(f"  shell    harness shell -g {kept.name}")
     print(f"  ssh      {ssh}")
+    print(f"  gdb      harness gdb -g {kept.name}")
     print(f"  console  {kept.console}")
     print(
         f"  pytest   pytest testcases/ --ssh root@127.0.0.1:{kept.port}"
@@ -61,11 +72,31 @@ def _ssh(kept: Kept) -> list[str]:
         *("-F", "none"),
         *("-i", kept.key),
         *("-o", "IdentitiesOnly=yes"),
+        *("-o", "IdentityAgent=none"),
+        *("-o", "GlobalKnownHostsFile=none"),
         *("-o", f"UserKnownHostsFile={kept.known_hosts}"),
         *("-o", "StrictHostKeyChecking=yes"),
+        *("-o", "ConnectTimeout=60"),  # a kernel that has reported may serve nobody any more
         *("-p", str(kept.port)),
         "root@127.0.0.1",
     ]
+
+
+def show_guests(args: argparse.Namespace) -> int:
+    guests = running()
+    table = Table("guest", "kernel", "machine", "state", "ends at", "why")
+    for kept in guests:
+        until = time.strftime("%d %b %H:%M", time.localtime(kept.until)) if kept.until else ""
+        # What a guest is frozen for is its kernel's own text.
+        words = (kept.name, kept.kernel, kept.machine, kept.state, until, kept.why)
+        table.add_row(*map(Text, words))
+    if guests:
+        console = Console()
+        (console if console.is_terminal else Console(width=120)).print(table)
+        print("harness shell, gdb, drgn -g NAME; harness halt NAME")
+    else:
+        print("no guest is held")
+    return 0
 
 
 def run_shell(args: argparse.Namespace) -> int:
@@ -73,7 +104,11 @@ def run_shell(args: argparse.Namespace) -> int:
         raise EnvironmentFault("ssh is needed for this", hint="harness doctor")
     kept = find(args.guest)
     command = [*args.command, *args.behind]  # joined by ssh, as ssh itself does
-    return subprocess.call([*_ssh(kept), *command], env=dict(os.environ, LC_ALL="C"))
+    with contextlib.ExitStack() as undo:
+        if kept.state == "frozen":
+            undo.enter_context(asked(kept.folder, "run"))
+            print(f"{kept.name} runs until the shell ends: {kept.why}", file=sys.stderr)
+        return subprocess.call([*_ssh(kept), *command], env=dict(os.environ, LC_ALL="C"))
 
 
 def run_halt(args: argparse.Namespace) -> int:

@@ -7,8 +7,10 @@ import os
 import re
 
 from harness.campaign.engine import Engine, local
+from harness.guest.held import HOLD
 from harness.progress import Progress
 from harness.spec.machine import USUAL_MACHINE, MachineSpec
+from harness.trial.atsplat import OnSplat
 
 DEFAULT_KERNEL = "v5.10-debug"
 
@@ -45,6 +47,25 @@ def parallel(verb: argparse.ArgumentParser) -> None:
         help="guests at a time; default: as many as have CPUs of their own",
     )
     verb.add_argument("--dry-run", action="store_true", help="print what would be run")
+
+
+def at_splat(verb: argparse.ArgumentParser) -> None:
+    """What becomes of a guest whose kernel has reported."""
+    verb.add_argument(
+        "--on-splat",
+        type=OnSplat,
+        choices=tuple(OnSplat),
+        default=OnSplat.STOP,
+        help="stop: throw the guest away (default); freeze: keep the first one, paused, for"
+        " harness gdb, drgn, shell; dump: write its memory beside its console",
+    )
+    verb.add_argument(
+        "--hold",
+        type=positive,
+        default=HOLD,
+        metavar="SECONDS",
+        help=f"how long a frozen guest is kept (default {HOLD})",
+    )
 
 
 def cluster(verb: argparse.ArgumentParser) -> None:

@@ -5,19 +5,21 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from harness.campaign import resume
 from harness.campaign.dryrun import describe
-from harness.campaign.series import Series, expected, run_series, series
+from harness.campaign.series import Series, as_declared, expected, run_series, series
 from harness.commands import from_report
-from harness.commands.options import common, parallel, positive
+from harness.commands.options import at_splat, common, parallel, positive
 from harness.errors import UsageError
 from harness.progress import default_progress
-from harness.record.folder import RESULTS
-from harness.record.table import kernel_name, line, show
+from harness.record.folder import RESULTS, RunFolder
+from harness.record.table import at_splat_lines, kernel_name, line, show
 from harness.spec.case import TestCase
 from harness.spec.cases import load_cases, quick, select
 from harness.trial.trial import TrialResult
@@ -47,7 +49,14 @@ def add(verbs: Any) -> None:
         help="exit 0 when each verdict is the declared one: FAIL where the kernel carries a bug"
         " that the case catches, PASS elsewhere",
     )
-    run.set_defaults(main=run_cases)
+    run.add_argument(
+        "--resume",
+        nargs="?",
+        const="",
+        metavar="RUN",
+        help="go on with a run that was killed, as it was called; default: the newest",
+    )
+    run.set_defaults(main=run_cases, verb=run)
     reproduce = verbs.add_parser(
         "reproduce",
         usage="harness reproduce FILE | --report FILE [options] [-- arguments of the program]",
@@ -76,9 +85,16 @@ def _recorded(verb: argparse.ArgumentParser) -> None:
     common(verb)
     verb.add_argument("--results", type=Path, default=RESULTS, help="where run folders go")
     parallel(verb)
+    at_splat(verb)
 
 
 def run_cases(args: argparse.Namespace) -> int:
+    if args.resume is not None:
+        return _resume(args)
+    return run_plan(_plan_of_cases(args), args)
+
+
+def _plan_of_cases(args: argparse.Namespace) -> Series:
     cases = select(args.case)
     if args.quick:
         cases = quick(cases)
@@ -87,8 +103,29 @@ def run_cases(args: argparse.Namespace) -> int:
                 f"no part of the quick suite: {', '.join(args.case)}",
                 hint="a case has a part by quick=SECONDS in its declaration",
             )
-    plan = plan_of(args, cases, seconds=args.time, runs=args.runs)
-    return run_plan(plan, args)
+    return plan_of(args, cases, seconds=args.time, runs=args.runs, **_at_splat(args))
+
+
+def _resume(args: argparse.Namespace) -> int:
+    """The recorded command again, in its own folder, less what it has done."""
+    wanted = vars(args) | {"resume": None, "results": RESULTS, "guests": None, "dry_run": False}
+    if wanted != vars(args.verb.parse_args([])) | {
+        k: wanted[k] for k in ("behind", "main", "verb")
+    }:
+        raise UsageError(
+            "--resume goes on as the run was called: only --results, -n and --dry-run go with it"
+        )
+    run = resume.find(args.resume, args.results)
+    words = list(run.command[2:])
+    try:
+        before = args.verb.parse_args(words[: words.index("--")] if "--" in words else words)
+    except SystemExit:
+        raise UsageError(f"{run.folder}: its command is not understood any more") from None
+    before.guests, before.dry_run = args.guests or before.guests, args.dry_run
+    if args.dry_run:
+        return run_plan(_plan_of_cases(before), before)
+    resumed = resume.Resumed(run, RunFolder.reopen(run))
+    return run_plan(_plan_of_cases(before), before, resumed)
 
 
 def reproduce_file(args: argparse.Namespace) -> int:
@@ -96,7 +133,7 @@ def reproduce_file(args: argparse.Namespace) -> int:
         raise UsageError("one of the two is wanted: a C file, or --report FILE")
     if args.report:
         report, found = from_report.find_cases(args.report)
-        plan = plan_of(args, [match.case for match in found], seconds=args.time)
+        plan = plan_of(args, [match.case for match in found], seconds=args.time, **_at_splat(args))
         return from_report.reproduce(args, report, plan)
     plan = plan_of(
         args,
@@ -105,8 +142,13 @@ def reproduce_file(args: argparse.Namespace) -> int:
         runs=args.runs or (0 if args.until_splat or args.budget else 1),
         until_splat=args.until_splat or args.budget is not None or bool(args.runs),
         budget=args.budget,
+        **_at_splat(args),
     )
     return run_plan(plan, args)
+
+
+def _at_splat(args: argparse.Namespace) -> dict[str, Any]:
+    return {"on_splat": args.on_splat, "hold": args.hold}
 
 
 def case_of(file: Path, arguments: tuple[str, ...]) -> TestCase:
@@ -134,7 +176,7 @@ def plan_of(args: argparse.Namespace, cases: Sequence[TestCase], **settings: Any
     )
 
 
-def run_plan(plan: Series, args: argparse.Namespace) -> int:
+def run_plan(plan: Series, args: argparse.Namespace, resumed: resume.Resumed | None = None) -> int:
     if args.dry_run:
         print("\n".join(describe(plan)))
         return 0
@@ -145,21 +187,40 @@ def run_plan(plan: Series, args: argparse.Namespace) -> int:
     def tell(result: TrialResult) -> None:
         results.append(result)
         progress.say(line(result))
+        for text in at_splat_lines(result):
+            progress.say(text)
 
     try:
-        run_series(plan, command, progress, results=args.results, on_result=tell)
+        if resumed:
+            _tell_what_is_there(resumed)
+        run_series(
+            *(plan, command, progress),
+            results=args.results,
+            on_result=tell,
+            resumed=resumed,
+        )
     finally:  # an interrupted series shows what it has
         if results:
             show(results)
             print(f"record: {results[0].folder.parent / 'result.json'}")
+        elif resumed:
+            print(f"nothing was left to run: {resumed.run.folder / 'result.json'}")
     if getattr(args, "as_declared", False):
-        return _as_declared(plan, results)
-    return status(results)
+        return _as_declared(plan, results, resumed)
+    return status(results, resumed.outcomes() if resumed else ())
 
 
-def status(results: Sequence[TrialResult]) -> int:
-    """The exit status that tells what the table tells."""
-    outcomes = {result.verdict.outcome for result in results}
+def _tell_what_is_there(resumed: resume.Resumed) -> None:
+    counts = Counter(outcome.value for outcome in resumed.outcomes())
+    told = ", ".join(f"{number} {name}" for name, number in counts.items()) or "nothing yet"
+    print(f"going on with {resumed.run.name}: {told}")
+    for path in resumed.cut_short:
+        print(f"  no verdict, cut short: {path} (its files stay)")
+
+
+def status(results: Sequence[TrialResult], before: Sequence[Outcome] = ()) -> int:
+    """The exit status that tells what the table tells, and what a resumed run had ``before``."""
+    outcomes = {result.verdict.outcome for result in results} | set(before)
     if Outcome.FAIL in outcomes:
         return EXIT_FAIL
     if Outcome.ERROR in outcomes:
@@ -167,14 +228,26 @@ def status(results: Sequence[TrialResult]) -> int:
     return EXIT_UNSHOWN if outcomes - {Outcome.PASS} else 0
 
 
-def _as_declared(plan: Series, results: Sequence[TrialResult]) -> int:
+def _as_declared(
+    plan: Series, results: Sequence[TrialResult], resumed: resume.Resumed | None = None
+) -> int:
     """Each verdict against its kernel's declaration; one line for each that differs."""
     carries = {spec.name: spec.carries for spec in plan.kernels}
-    differ = [r for r in results if not expected(r, carries[kernel_name(r)])]
-    for result in differ:
-        print(f"not as declared: {line(result)}")
+    stock = {spec.name for spec in plan.kernels if spec.prebuilt}
+    cases = {case.name: case for case in plan.cases}
+    differ = [
+        (result.verdict.outcome, line(result))
+        for result in results
+        if not expected(result, carries[kernel_name(result)])
+    ]
+    for trial in resumed.run.trials if resumed else ():
+        name, kernel, outcome = trial["case"], trial["kernel"]["name"], Outcome(trial["verdict"])
+        if not as_declared(outcome, cases[name], carries[kernel], stock=kernel in stock):
+            differ.append((outcome, f"{outcome.value} {name} on {kernel}"))
+    for _, text in differ:
+        print(f"not as declared: {text}")
     if not differ:
         print("every verdict is the declared one")
         return 0
     # What says nothing about a kernel is no verdict against it.
-    return EXIT_ERROR if all(r.verdict.outcome is Outcome.ERROR for r in differ) else EXIT_FAIL
+    return EXIT_ERROR if all(outcome is Outcome.ERROR for outcome, _ in differ) else EXIT_FAIL

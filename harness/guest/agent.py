@@ -7,6 +7,7 @@ by QEMU; here the same bytes are only taken off the socket.
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 from pathlib import Path
 
@@ -56,6 +57,10 @@ class Agent:
         with contextlib.suppress(OSError):
             while self._line.recv(1 << 12):
                 pass
+
+    def copy_of_connection(self) -> int:
+        """A descriptor of the line, for who holds the guest next."""
+        return os.dup(self._line.fileno())
 
     def close(self) -> None:
         self._line.close()

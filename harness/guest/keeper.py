@@ -23,6 +23,7 @@ from pathlib import Path
 from harness.errors import EnvironmentFault, HarnessError, UsageError
 from harness.guest.accel import choose
 from harness.guest.boot import boot
+from harness.guest.control import Control
 from harness.kernel.built import BuiltKernel
 from harness.paths import cache_dir
 from harness.progress import Progress
@@ -36,6 +37,10 @@ _CONSOLE_STAYS = 24 * 3600.0
 class Kept:
     """A guest that a keeper holds.  ``pid`` is the keeper's, ``since`` its start in clock ticks
     since the host's boot, so that a number used again is not taken for it.
+
+    ``state`` is "running", or "frozen" for one that was paused at its splat, which ``why`` names;
+    ``until``, in seconds of the epoch, is when its keeper ends it by itself, 0 for never.
+    ``vmlinux`` is empty for a kernel without symbols.
     """
 
     name: str
@@ -47,16 +52,25 @@ class Kept:
     key: str
     known_hosts: str
     console: str
+    state: str = "running"
+    why: str = ""
+    until: float = 0.0
+    release: str = ""
+    vmlinux: str = ""
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.key).parent
 
     @property
     def alive(self) -> bool:
-        return _since(self.pid) == self.since
+        return since(self.pid) == self.since
 
 
 def running() -> list[Kept]:
     """The guests that are held now, the newest last; what dead keepers left behind is removed."""
     guests = []
-    for file in sorted(_folder().glob("*/guest.json"), key=lambda path: path.stat().st_mtime):
+    for file in sorted(kept_folder().glob("*/guest.json"), key=lambda path: path.stat().st_mtime):
         try:
             kept = Kept(**json.loads(file.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
@@ -64,7 +78,7 @@ def running() -> list[Kept]:
         if kept.alive:
             guests.append(kept)
         else:
-            _forget(file.parent)
+            forget(file.parent)
     return guests
 
 
@@ -84,7 +98,7 @@ def keep(kernel: BuiltKernel, machine: MachineSpec, accel: str, append: Sequence
     """Start a keeper and wait until its guest is ready.  Raises what its boot raised."""
     _tidy()
     # Not the process id: a container gives the same one again and again.
-    folder = _folder() / f"{kernel.name}-{secrets.token_hex(2)}"
+    folder = kept_folder() / f"{kernel.name}-{secrets.token_hex(2)}"
     folder.mkdir(mode=0o700, parents=True)
     order = {
         "kernel": {k: str(v) if isinstance(v, Path) else v for k, v in asdict(kernel).items()},
@@ -130,14 +144,15 @@ def halt(kept: Kept) -> None:
     if kept.alive:
         with contextlib.suppress(ProcessLookupError):
             os.kill(kept.pid, signal.SIGKILL)  # its warden ends QEMU
-    _forget(Path(kept.key).parent)
+    forget(kept.folder)
 
 
-def _folder() -> Path:
+def kept_folder() -> Path:
+    """Where each guest that is held has a folder."""
     return cache_dir() / "running"
 
 
-def _since(pid: int) -> int:
+def since(pid: int) -> int:
     """When ``pid`` was started, field 22 of proc(5)'s stat; 0 where it is gone or a zombie."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
@@ -146,9 +161,16 @@ def _since(pid: int) -> int:
     return 0 if fields[0] == "Z" else int(fields[19])
 
 
-def _forget(folder: Path) -> None:
+def announce(folder: Path, kept: Kept) -> None:
+    """From now on the guest is found."""
+    scratch = folder / ".guest.json"
+    scratch.write_text(json.dumps(asdict(kept)), encoding="utf-8")
+    scratch.replace(folder / "guest.json")
+
+
+def forget(folder: Path) -> None:
     """Remove what is secret or stale; the console stays for a day."""
-    for name in ("guest.json", "ssh_key", "known_hosts"):
+    for name in ("guest.json", "ssh_key", "known_hosts", "control", "gdb", "memory.kdump"):
         with contextlib.suppress(OSError):
             (folder / name).unlink()
 
@@ -156,7 +178,7 @@ def _forget(folder: Path) -> None:
 def _tidy() -> None:
     """Remove the folders of guests that ended more than a day ago: a console may be 60 MB."""
     held = {kept.name for kept in running()}
-    for folder in _folder().glob("*/"):
+    for folder in kept_folder().glob("*/"):
         with contextlib.suppress(OSError):
             if folder.name not in held and folder.stat().st_mtime < time.time() - _CONSOLE_STAYS:
                 shutil.rmtree(folder)
@@ -199,26 +221,27 @@ def _hold(folder: Path, order: dict[str, object]) -> int:
     with guest:
         signal.signal(signal.SIGTERM, lambda *_: stop.set())
         key, known_hosts = guest.write_access(folder)
-        me = os.getpid()
+        control = Control(folder, guest.hold())
         kept = Kept(
             name=folder.name,
-            pid=me,
-            since=_since(me),
+            pid=os.getpid(),
+            since=since(os.getpid()),
             kernel=kernel.name,
             machine=machine.name,
             port=guest.address.port,
             key=str(key),
             known_hosts=str(known_hosts),
             console=str(folder / "console.log"),
+            release=kernel.release,
+            vmlinux=str(kernel.vmlinux or ""),
         )
-        scratch = folder / ".guest.json"
-        scratch.write_text(json.dumps(asdict(kept)), encoding="utf-8")
-        scratch.replace(folder / "guest.json")
+        announce(folder, kept)
         print("ready", flush=True)
         os.close(1)
         while not stop.wait(0.5) and not guest.life():
             pass
-    _forget(folder)
+        control.close()
+    forget(folder)
     return 0
 
 

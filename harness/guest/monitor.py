@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import socket
 import threading
 import time
@@ -52,8 +53,11 @@ class Monitor:
         log: LifeLog,
         *,
         running: bool = True,
+        greeted: bool = False,
     ) -> None:
-        """``running`` False: the guest is paused on purpose, until ``thaw`` or ``resume``."""
+        """``running`` False: the guest is paused on purpose, until ``thaw`` or ``resume``.
+        ``greeted`` tells that another harness has talked on this QMP connection before.
+        """
         self._qemu = qemu
         self._socket = qmp
         self._agent = agent
@@ -63,6 +67,7 @@ class Monitor:
         self._link: Link | None = None
         self._ready = False
         self._client = QMPClient("guest")
+        self._client.await_greeting = self._client.negotiate = not greeted
         self._loop = asyncio.new_event_loop()
         self._connected = threading.Event()
         self._stop = asyncio.Event()
@@ -119,6 +124,16 @@ class Monitor:
     def resume(self) -> None:
         self.ask("cont")
         self._running = True
+
+    def copy_of_connection(self) -> int:
+        """A descriptor of the QMP connection, for who talks on it next; nobody here does then."""
+        number = os.dup(self._socket.fileno())
+        self.close()
+        return number
+
+    def look_away(self) -> None:
+        """A debugger stops and starts the guest from now on, until ``pause`` or ``resume``."""
+        self._running = False
 
     def _ignore_shared(self) -> None:
         capability = {"capability": "x-ignore-shared", "state": True}
@@ -205,8 +220,9 @@ class Monitor:
             self._agent.drain()
             for event, detail in look.now(self._ready and self._running):
                 self._add(event, detail)
-            if self._link is None or self._log.events():
-                pass  # not there yet, or closed below: the link says nothing new
+            if self._link is None or not self._running or self._log.events():
+                # Not there yet, or closed below, or of a guest that is paused: it says nothing new.
+                probe = LinkProbe()
             elif trouble := probe.now(self._link):
                 self._add(LifeEvent.SSH_LOST, trouble)
             await asyncio.sleep(TICK)
@@ -239,8 +255,11 @@ class _Look:
         self._stops = self._stops + 1 if _state(self._qemu.pid) == "T" else 0
         if self._stops > 1:
             return [*seen, (LifeEvent.QEMU_STOPPED, "stopped by a signal")]
+        if not ready:
+            self._beat = Quiet()  # a pause is no silence, also not when it is over
+            return seen
         silent = self._beat.look(self._agent.beats)
-        if ready and silent > PULSE_SILENT:
+        if silent > PULSE_SILENT:
             seen.append((LifeEvent.PULSE_LOST, f"no beat for {silent:.0f} s"))
         return seen
 

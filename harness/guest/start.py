@@ -164,6 +164,8 @@ class Start:
             boot_end=boot_end,
             address=address,
             keys=self._keys,
+            memory=self._machine.memory,
+            release=self._kernel.release,
             started=started,
             ready=ready,
         )

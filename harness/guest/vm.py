@@ -14,6 +14,8 @@ from types import TracebackType
 
 from harness.errors import GuestLost
 from harness.guest.agent import Agent
+from harness.guest.capture import dump
+from harness.guest.control import Controlled, Handover
 from harness.guest.keys import GuestKeys
 from harness.guest.life import LifeLog
 from harness.guest.monitor import Monitor, size
@@ -38,6 +40,7 @@ class Address:
 class QemuGuest:
     """``seam.Guest`` over a QEMU of our own.  Made by ``boot``; ended by ``end`` or ``with``.
 
+    ``memory`` are its bytes, ``release`` is its kernel's.
     ``started`` and ``ready`` are time.monotonic() of QEMU's start and of the marker that
     says that the SSH server listens; ``template`` is the key of the one it was copied from.
     """
@@ -55,6 +58,8 @@ class QemuGuest:
         boot_end: int,
         address: Address,
         keys: GuestKeys,
+        memory: int,
+        release: str,
         started: float,
         ready: float,
     ) -> None:
@@ -67,6 +72,7 @@ class QemuGuest:
         self._console = console
         self._boot_end = boot_end
         self._keys = keys
+        self._memory, self._release = memory, release
         self._ending = threading.Lock()
         self.address = address
         self.started = started
@@ -85,6 +91,10 @@ class QemuGuest:
     def pid(self) -> int:
         """QEMU's."""
         return self._qemu.pid
+
+    @property
+    def console_file(self) -> Path:
+        return self._console
 
     def console(self, offset: int = 0) -> bytes:
         with self._console.open("rb") as stream:
@@ -126,6 +136,38 @@ class QemuGuest:
             encoding="ascii",
         )
         return key, known
+
+    def pause(self) -> None:
+        """Stop its CPUs; what watches it takes no offence.  Raises GuestLost."""
+        self._monitor.pause()
+
+    def resume(self) -> None:
+        self._monitor.resume()
+
+    def dump(self, path: Path) -> None:
+        """Write its memory, while it is paused.  Raises EnvironmentFault, GuestLost."""
+        dump(self._monitor, path, self._memory, self._release)
+
+    def hold(self) -> Controlled:
+        """What a keeper needs to let others look into it."""
+        return Controlled(self._monitor, self._memory, self._release)
+
+    def let_go(self) -> Handover:
+        """Give the paused guest to another process, which gets copies of what is returned.
+
+        It can only be ended then, which ends it for the other one too, or be forgotten.
+        """
+        self._log.close()
+        self._link.close()
+        life, report = self._qemu.pipes
+        agent = self._agent.copy_of_connection()  # first: the monitor closes it
+        qmp = self._monitor.copy_of_connection()
+        return Handover(self.pid, os.dup(life), os.dup(report), qmp, agent)
+
+    def forget(self) -> None:
+        """Another process has it now."""
+        with self._ending:
+            self._qemu.let_go()
 
     def freeze(self, state: Path) -> None:
         """Make it anybody's, stop it, and save what is not memory.  It can only be ended then.

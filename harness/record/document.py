@@ -108,6 +108,12 @@ def trial_document(
         },
         "life": [{"event": life.event.name, "detail": life.detail} for life in seen.life],
         "markers_seen": all(seen.markers),
+        "at_splat": {
+            "asked": result.trial.on_splat.value,
+            "dump": result.dumped.name if result.dumped else "",
+            "frozen": result.frozen,
+            "problem": result.problem,
+        },
         "sources": list(sources),
         "pace": {
             "counters": {name: _points(points) for name, points in seen.pace.counters.items()},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import fcntl
 import functools
 import importlib.metadata
 import json
@@ -17,7 +18,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.errors import EnvironmentFault
+from harness.errors import EnvironmentFault, UsageError
 from harness.guest.qemu import pasteable
 from harness.kernel.built import BuiltKernel
 from harness.paths import PROJECT
@@ -49,7 +50,31 @@ class RunFolder:
                 f"{self.path}: cannot be made: {error.strerror}",
                 hint="give another folder with --results",
             ) from None
+        self._lock = _locked(self.path)
         self._save()
+        self._keep_history()
+
+    @classmethod
+    def reopen(cls, run: Run) -> RunFolder:
+        """Go on with a run whose harness is gone.  Raises UsageError while it is not.
+
+        What belongs to a trial that was under way stays in its folder; it gets a new one.
+        """
+        folder = cls.__new__(cls)
+        folder.name, folder.path = run.name, run.folder
+        folder._lock = _locked(run.folder)
+        folder._started = datetime.datetime.fromisoformat(run.started).timestamp()
+        folder._command = tuple(run.command)
+        folder._trials = [encoded(trial).rstrip() for trial in run.trials]
+        numbers = [path.name.partition("-")[0] for path in run.folder.iterdir() if path.is_dir()]
+        folder._begun = max((int(n) for n in numbers if n.isdecimal()), default=0)
+        for pattern in (".*.[0-9]*", ".memory.kdump.*"):  # what there was no time to rename
+            for left in run.folder.rglob(pattern):
+                left.unlink(missing_ok=True)
+        folder._keep_history()
+        return folder
+
+    def _keep_history(self) -> None:
         started = run_document("", self._started, (), {}, ())["started"]
         run = Run(self.name, started, self._command, _host(), self.path.absolute())
         self._history = Keeper(run)
@@ -101,6 +126,17 @@ class RunFolder:
         assert empty
         trials = b",\n".join(self._trials)
         write(self.path / "result.json", before + b"[" + trials + b"]" + behind)
+
+
+def _locked(folder: Path) -> int:
+    """Held until this process ends, however it does.  Raises UsageError where another has it."""
+    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(number)
+        raise UsageError(f"{folder}: a harness is still at work on this run") from None
+    return number
 
 
 _ROW = re.compile(r"\[\n\s+([-0-9.e, \n]+?)\n\s*\]")

@@ -86,6 +86,22 @@ def line(result: TrialResult) -> str:
     return f"{result.verdict.outcome.value} {name} on {kernel_name(result)}{reason}"
 
 
+def at_splat_lines(result: TrialResult) -> list[str]:
+    """What can be looked into now, and how."""
+    lines = []
+    if result.dumped:
+        size = result.dumped.stat().st_size >> 20
+        lines.append(f"  dump: {result.dumped} ({size} MiB); harness drgn {result.dumped}")
+    if result.frozen:
+        lines.append(
+            f"  frozen for {result.trial.hold} s as {result.frozen}:"
+            " harness gdb, harness drgn, harness shell; harness halt ends it"
+        )
+    if result.problem:
+        lines.append(f"  --on-splat {result.trial.on_splat} failed: {result.problem}")
+    return lines
+
+
 def show(results: Sequence[TrialResult]) -> None:
     """The table, as wide as the terminal, 100 columns where there is none."""
     console = Console()

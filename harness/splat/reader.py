@@ -75,6 +75,14 @@ class Reader:
         return any(draft.heads for draft in self._open.values())
 
     @property
+    def complete(self) -> bool:
+        """Whether each report that has begun has come to its end, as far as the text tells; what
+        came of it may still follow.
+        """
+        drafts = [draft for draft in self._open.values() if draft.heads]
+        return self._seen_head >= 0 and all(draft.ended for draft in drafts)
+
+    @property
     def seen_head(self) -> int:
         """Console offset of the first report's first line, -1 while there was none.
 

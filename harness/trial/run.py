@@ -20,6 +20,7 @@ from harness.trial import facts as facts_
 from harness.trial import results as results_
 from harness.trial import snapshot as snapshot_
 from harness.trial.arming import arming
+from harness.trial.atsplat import STEP, AtSplat
 from harness.trial.evidence import Evidence, Exercised
 from harness.trial.pace import PaceKeeper
 from harness.trial.results import Results
@@ -70,6 +71,7 @@ class Settings:
     seconds: int
     options: Mapping[str, str] | None = None
     coverage: bool = False
+    at_splat: AtSplat | None = None
 
 
 def run(guest: Guest, case: TestCase, binary: bytes, settings: Settings) -> Evidence:
@@ -176,7 +178,8 @@ class _Run:
             self._watch(running, start, keeper)
         finally:
             seconds = time.monotonic() - start
-            running.kill()
+            if not self._frozen:
+                running.kill()
             out, err = running.so_far()
             keeper.look(seconds, out, self._read_to)
             self._note(seconds=seconds, pace=keeper.pace())
@@ -206,20 +209,21 @@ class _Run:
                 next_look = now + LOOK
             if self._splat_begun and self._seen.first_splat is None:
                 self._note(first_splat=time.monotonic() - start)
-                self._drain(lambda: False)
+                self._let_speak()
                 return
             done = running.poll()
             if done is not None:
                 self._note(status=done.status)
                 return
             if self._guest.life():
-                self._drain(lambda: False)
+                self._let_speak()
                 self._note(postmortem=self._guest.postmortem())
                 return
             if now >= deadline and not self._slow(keeper, now - start):
                 self._note(overdue=True)
                 if self._case.ours:
                     self._note(postmortem=self._guest.postmortem())
+                    self._let_speak()
                 return
             time.sleep(POLL)
 
@@ -230,6 +234,32 @@ class _Run:
             return False
         allowed = float(self._settings.seconds) + MORE + GRACE
         return told[1] < 1000 * allowed and elapsed - told[0] < SILENT
+
+    def _let_speak(self) -> None:
+        """Until the console is quiet; with a look at the memory, or a guest that stops at once."""
+        at = self._settings.at_splat
+        if at is None:
+            self._drain(lambda: False)
+            return
+        at.begun()
+        if at.by_steps:
+            self._step(at)
+        else:
+            self._drain(lambda: False)
+        at.complete()
+
+    def _step(self, at: AtSplat) -> None:
+        """As ``_drain``, for a guest that is to stop where its report ends."""
+        longest, quiet = DRAIN_LONGEST / STEP, DRAIN_QUIET / STEP
+        silent = 0
+        while longest > 0 and silent < quiet and at.by_steps and not self._reader.complete:
+            at.step()
+            longest -= 1
+            silent = 0 if self._read() else silent + 1
+
+    @property
+    def _frozen(self) -> bool:
+        return self._settings.at_splat is not None and self._settings.at_splat.frozen
 
     @property
     def _splat_begun(self) -> bool:
@@ -253,7 +283,12 @@ class _Run:
 
     def _afterwards(self) -> None:
         """A late splat, the second marker, the second snapshot; nothing of it on a dead guest."""
+        if self._frozen:
+            return
+        began = self._splat_begun
         wait_for(lambda: self._read() and self._splat_begun, LATE, interval=POLL)
+        if self._splat_begun and not began:
+            self._let_speak()
         if self._guest.life() or (self._seen.overdue and self._case.ours):
             return
         if self._splat_begun:

@@ -8,10 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness.errors import BootError, GuestLost
+from harness.errors import BootError, GuestLost, HarnessError
 from harness.guest.accel import choose
 from harness.guest.boot import boot
+from harness.guest.held import HOLD, hold
 from harness.guest.seam import Guest
+from harness.guest.vm import QemuGuest
 from harness.kernel.built import BuiltKernel
 from harness.progress import Progress
 from harness.spec.case import TestCase
@@ -20,6 +22,7 @@ from harness.splat.reader import read
 from harness.splat.symbols import Symbols
 from harness.stop import Stop
 from harness.trial import gcov
+from harness.trial.atsplat import AtSplat, OnSplat
 from harness.trial.evidence import Evidence
 from harness.trial.facts import options_of
 from harness.trial.judge import judge
@@ -35,6 +38,7 @@ class Trial:
     """What to run.  ``binary`` is the compiled reproducer; ``accel`` is as in accel.choose().
 
     With ``coverage`` the kernel's line counters are kept in the trial's folder.
+    ``hold`` is for how many seconds a guest stays that ``on_splat`` froze.
     ``kernel`` and ``machine`` are None for a machine that is booted already (``remote``).
     """
 
@@ -47,6 +51,8 @@ class Trial:
     remote: str = ""
     append: tuple[str, ...] = ()
     coverage: bool = False
+    on_splat: OnSplat = OnSplat.STOP
+    hold: int = HOLD
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,8 @@ class TrialResult:
     """What was seen.  ``folder`` holds the raw console and what else was kept.
 
     ``boot_seconds`` is the time from QEMU's start to the guest being ready; ``command`` the
-    exact QEMU line.
+    exact QEMU line.  ``dumped`` is the guest's memory at the splat, ``frozen`` the name of
+    the guest that was left paused there, ``problem`` why there is none where it was wanted.
     """
 
     trial: Trial
@@ -64,6 +71,9 @@ class TrialResult:
     started: float
     boot_seconds: float = 0.0
     command: tuple[str, ...] = ()
+    dumped: Path | None = None
+    frozen: str = ""
+    problem: str = ""
 
 
 def perform(
@@ -97,17 +107,39 @@ def perform(
         seen = Evidence(boot_splats=splats, harness_fault=str(error))
         return TrialResult(trial, Verdict(Outcome.ERROR, (reason,)), seen, folder, started)
     boot_seconds = time.monotonic() - begin
+    at, frozen = AtSplat(guest, trial.on_splat, folder), ""
     try:
         with progress.stage(f"run {title} for {trial.seconds} s"), stop.calls(guest.end):
-            evidence = run(guest, trial.case, trial.binary.read_bytes(), _settings(trial))
+            settings = replace(_settings(trial), at_splat=at)
+            evidence = run(guest, trial.case, trial.binary.read_bytes(), settings)
         command = guest.command
+        if not at.frozen:
+            guest.end()
+        if evidence.coverage:
+            (folder / gcov.FILE).write_bytes(evidence.coverage)
+        evidence = with_places(evidence, trial.kernel)
+        verdict = judge(trial.case, evidence)
+        if at.frozen and not stop.is_set:
+            frozen = _hold(guest, trial, verdict, at)
     finally:
-        guest.end()
-    if evidence.coverage:
-        (folder / gcov.FILE).write_bytes(evidence.coverage)
-    evidence = with_places(evidence, trial.kernel)
-    verdict = judge(trial.case, evidence)
-    return TrialResult(trial, verdict, evidence, folder, started, boot_seconds, command)
+        if not frozen:
+            guest.end()
+    return TrialResult(
+        *(trial, verdict, evidence, folder, started, boot_seconds, command),
+        dumped=at.dumped,
+        frozen=frozen,
+        problem=at.problem,
+    )
+
+
+def _hold(guest: QemuGuest, trial: Trial, verdict: Verdict, at: AtSplat) -> str:
+    """Give the frozen guest to a keeper; its name, empty where that did not work."""
+    assert trial.kernel and trial.machine
+    try:
+        return hold(guest, trial.kernel, trial.machine, verdict.reason, trial.hold).name
+    except (HarnessError, OSError) as error:
+        at.problem = f"not held: {error}"
+        return ""
 
 
 def perform_on(
