@@ -15,7 +15,9 @@ test: setup check
 	$(VENV)/bin/pytest
 
 survival: setup
-	HUGETLB_HARNESS_SURVIVAL=1 $(VENV)/bin/pytest -v tests/test_survival.py
+	HUGETLB_HARNESS_SURVIVAL=1 $(VENV)/bin/pytest -v -rA -m guest \
+		tests/test_survival.py tests/test_survival_host.py tests/test_resume.py \
+		tests/test_on_splat.py tests/test_isolation.py
 
 check: setup
 	$(VENV)/bin/ruff check .

@@ -64,7 +64,10 @@ def maker(
 
     def trial_of(code: str, append: tuple[str, ...] = (), seconds: int = 3) -> Trial:
         source = folder / "wild.c"
-        source.write_text(f"{HEAD}\nint main(void)\n{{\n{code}\n}}\n")
+        # With --left a reproducer only looks for huge pages outside of any pool (repro.c).
+        left = 'if (argc > 1 && !strcmp(argv[1], "--left")) return 0;'
+        main = f"int main(int argc, char **argv)\n{{\n{left}\n{code}\n}}\n"
+        source.write_text(f"{HEAD}\n{main}")
         return Trial(
             case=TestCase("wild", source, exercised=(AtLeast("done", 1),)),
             binary=compile_reproducer(source),
