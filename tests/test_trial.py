@@ -300,6 +300,14 @@ def test_reproducer_that_never_ends_is_a_hang(
     assert "RIP" in seen.postmortem
 
 
+def test_console_without_end_is_cut_off(case: TestCase, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.trial.run.MAX_CONSOLE", 1 << 20)
+    flood = b"[   12.000000][  T100] noise\n" * 40_000
+    verdict, _ = trial(case, Script(said=flood, status=None))
+    assert verdict.outcome is Outcome.ERROR
+    assert "the console grew beyond 1 MiB: the trial was cut off there" in verdict.reason
+
+
 def test_need_that_is_missing_skips_and_says_what_helps(case: TestCase) -> None:
     facts = FACTS.replace("memory_nodes=0-1", "memory_nodes=0")
     verdict, seen = trial(case, Script(facts=facts))

@@ -39,6 +39,9 @@ prints without end (10,000 reports in 5 minutes were seen), so the second one is
 LATE = 1.0
 """Seconds after the reproducer's end in which a late splat is still its own."""
 
+MAX_CONSOLE = 1 << 30
+"""Bytes; a trial ends at its first splat, so that so much is a program that talks."""
+
 MARKER = 5.0
 """Seconds that a line written to /dev/kmsg may take to the console, behind what is queued there."""
 
@@ -218,6 +221,12 @@ class _Run:
             if self._guest.life():
                 self._let_speak()
                 self._note(postmortem=self._guest.postmortem())
+                return
+            if self._read_to > MAX_CONSOLE:
+                self._note(
+                    harness_fault=f"the console grew beyond {MAX_CONSOLE >> 20} MiB:"
+                    " the trial was cut off there, before it fills this host's disk"
+                )
                 return
             if now >= deadline and not self._slow(keeper, now - start):
                 self._note(overdue=True)
