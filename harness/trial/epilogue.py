@@ -23,6 +23,9 @@ CLEAR = f"[ ! -w {KMEMLEAK} ] || echo clear >{KMEMLEAK}"
 SCAN = f"echo scan >{KMEMLEAK}; sleep 6; echo scan >{KMEMLEAK}; cat {KMEMLEAK}"
 """Twice: an object counts as leaked when it is 5 s old and a second scan finds it no more."""
 
+SCANS = f"[ ! -r {KMEMLEAK} ] || echo yes"
+"""Whether there is a kmemleak to ask."""
+
 LEFT = "--left"
 """The argument by which a reproducer of ours looks for huge pages outside any pool (repro.c)."""
 

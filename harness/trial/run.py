@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 import shlex
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from harness.errors import GuestLost
@@ -20,11 +20,12 @@ from harness.trial import facts as facts_
 from harness.trial import results as results_
 from harness.trial import snapshot as snapshot_
 from harness.trial.arming import arming
+from harness.trial.ask import Mark, ask, ask_all
 from harness.trial.atsplat import STEP, AtSplat
 from harness.trial.evidence import Evidence, Exercised
 from harness.trial.pace import PaceKeeper
 from harness.trial.results import Results
-from harness.trial.snapshot import Drift, Snapshot
+from harness.trial.snapshot import Drift
 
 POLL = 0.02
 """Seconds between two looks at console, life and reproducer."""
@@ -90,11 +91,17 @@ class _Run:
         self._seen = Evidence()
         self._splats: list[Splat] = []
         self._nonce = secrets.token_hex(4)
+        self._spoken = False
         self._begin_at(guest.boot_end)
 
     def all(self, binary: bytes) -> Evidence:
         try:
-            if self._prepare():
+            # A guest with two CPUs takes the reproducer in while it is asked.
+            with ThreadPoolExecutor(1) as beside:
+                pushed = beside.submit(self._push, binary)
+                ready = self._prepare()
+                pushed.result()
+            if ready:
                 self._reproduce(binary)
                 self._afterwards()
         except GuestLost as lost:
@@ -122,23 +129,31 @@ class _Run:
         self._read_to = offset
 
     def _prepare(self) -> bool:
-        """Facts, the first marker, the first snapshot, needs.  False when something is missing."""
+        """Facts, the first marker, the first snapshot, needs.  False when something is missing.
+
+        All in one exchange where the kernel's options are known: each costs an emulated guest a
+        quarter of a second of CPU time.
+        """
         case, known = self._case, self._settings.options
         asked = () if known else facts_.options_of(case)
-        facts = facts_.parse(self._ask(facts_.command(asked)), known)
-        begin = self._mark("begin")
+        mark = Mark.of(self._guest, f"begin {case.name} {self._nonce}")
+        said: list[str] = []
+        ask = facts_.command(asked)
+        if known is None:
+            said, ask = self._ask_all(ask), ""
+        profiler = "CONFIG_FUNCTION_PROFILER"
+        arranging = arrange.command(
+            case,
+            profiler=facts_.parse(said[0] if said else "", known).option(profiler),
+            own=self._own,
+        )
+        rest = (mark.command, f"{arranging}; {epilogue.CLEAR}", snapshot_.COMMAND)
+        said += self._ask_all(*([ask] if ask else []), *rest)
+        begin = mark.end(MARKER)
         if begin >= 0:
             self._begin_at(begin)
-        lacks = arrange.missing(
-            self._ask(
-                arrange.command(
-                    case, profiler=facts.option("CONFIG_FUNCTION_PROFILER"), own=self._own
-                )
-                + f"; {epilogue.CLEAR}"
-            )
-        )
-        before = self._snapshot()
-        missing = facts_.missing(case, facts, before) + lacks
+        facts, before = facts_.parse(said[0], known), snapshot_.parse(said[3])
+        missing = facts_.missing(case, facts, before) + arrange.missing(said[2])
         self._note(facts=facts, before=before, missing=missing, markers=(begin >= 0, False))
         return not missing
 
@@ -147,33 +162,23 @@ class _Run:
         """Whether the guest is ours alone, to be thrown away afterwards."""
         return bool(self._guest.command)
 
-    def _ask(self, command: str, timeout: float = 30.0) -> str:
-        return self._guest.run(command, timeout=timeout).out.decode("utf-8", "replace")
+    def _ask_all(self, *commands: str, timeout: float = 60.0) -> list[str]:
+        return ask_all(self._guest, self._nonce, *commands, timeout=timeout)
 
-    def _snapshot(self) -> Snapshot:
-        return snapshot_.parse(self._ask(snapshot_.COMMAND))
-
-    def _mark(self, word: str) -> int:
-        """Write a marker to /dev/kmsg; the console offset behind it, -1 where it did not come."""
-        text = f"harness: {word} {self._case.name} {self._nonce}"
-        marker = re.compile(re.escape(text.encode()) + rb"[^\n]*\n")
-        start = self._guest.console_size()
-        self._guest.run(f"echo {shlex.quote(text)} > /dev/kmsg")
-        wait_for(lambda: marker.search(self._guest.console(start)) is not None, timeout=MARKER)
-        found = marker.search(self._guest.console(start))
-        return start + found.end() if found else -1
+    def _push(self, binary: bytes) -> None:
+        if not self._case.payload:
+            self._guest.push(binary, self._path)
 
     def _start(self, binary: bytes) -> Running:
         case, seconds = self._case, self._settings.seconds
         if case.payload:
             return self._guest.start(launch.prepared(self._guest, case.payload, binary, seconds))
-        self._guest.push(binary, self._path)
         asked = ["-t", str(seconds)] if case.ours else []
         return self._guest.start(self._least() + shlex.join([self._path, *asked, *case.args]))
 
     def _reproduce(self, binary: bytes) -> None:
         if self._settings.coverage:
-            self._ask(gcov.RESET)
+            ask(self._guest, gcov.RESET)
         running = self._start(binary)
         start = time.monotonic()
         keeper = PaceKeeper()
@@ -247,6 +252,7 @@ class _Run:
     def _let_speak(self) -> None:
         """Until the console is quiet; with a look at the memory, or a guest that stops at once."""
         at = self._settings.at_splat
+        self._spoken = True
         if at is None:
             self._drain(lambda: False)
             return
@@ -291,61 +297,73 @@ class _Run:
             time.sleep(POLL)
 
     def _afterwards(self) -> None:
-        """A late splat, the second marker, the second snapshot; nothing of it on a dead guest."""
-        if self._frozen:
+        """The second marker, the second snapshot, the epilogue, and whatever splat comes late.
+
+        Nothing of it on a dead guest, nor on a kernel that has reported: what that counts now
+        proves nothing.
+        """
+        ended = time.monotonic()
+        if self._frozen or self._splat_begun:
             return
-        began = self._splat_begun
-        wait_for(lambda: self._read() and self._splat_begun, LATE, interval=POLL)
-        if self._splat_begun and not began:
-            self._let_speak()
         if self._guest.life() or (self._seen.overdue and self._case.ours):
+            self._await_late(ended)
             return
-        if self._splat_begun:
-            return  # the kernel is scrap: what it counts now proves nothing
-        if self._settings.coverage:  # before the epilogue, which empties pools in its own way
-            counted = self._guest.run(gcov.COLLECT, timeout=gcov.LONGEST)
-            self._note(coverage=counted.out if counted.status == 0 else b"")
-        self._note(markers=(self._seen.markers[0], self._mark("end") >= 0))
-        after = self._snapshot()
+        mark = Mark.of(self._guest, f"end {self._case.name} {self._nonce}")
+        after = snapshot_.parse(self._ask_all(mark.command, snapshot_.COMMAND)[1])
+        came = mark.end(MARKER) >= 0
         deadline = time.monotonic() + SETTLE
         assert self._seen.before is not None
         before, own = self._seen.before, self._own
         while snapshot_.pool_drift(before, after, own=own) and time.monotonic() < deadline:
             time.sleep(0.2)
-            after = self._snapshot()
+            after = snapshot_.parse(ask(self._guest, snapshot_.COMMAND))
         self._note(
+            markers=(self._seen.markers[0], came),
             after=after,
             drift=snapshot_.pool_drift(before, after, own=own),
             faults=tuple(limits.faults(self._case, before, after)),
         )
+        if self._settings.coverage:  # before the epilogue, which empties pools in its own way
+            counted = self._guest.run(gcov.COLLECT, timeout=gcov.LONGEST)
+            self._note(coverage=counted.out if counted.status == 0 else b"")
         if own:
             self._empty_the_pool()
+        self._await_late(ended)
+
+    def _await_late(self, ended: float) -> None:
+        """A splat that comes until LATE seconds after the reproducer has ``ended``."""
+        rest = ended + LATE - time.monotonic()
+        wait_for(lambda: self._read() and self._splat_begun, rest, interval=POLL)
+        if self._splat_begun:
+            self._let_speak()
 
     def _empty_the_pool(self) -> None:
         """The epilogue: huge pages that cannot be given back, or that are in no pool's books."""
-        left = epilogue.remains(snapshot_.parse(self._ask(epilogue.COMMAND, SHRINK)))
+        outside = f"{self._path} {epilogue.LEFT}" if self._case.ours else "true"
+        said = self._ask_all(epilogue.COMMAND, outside, epilogue.SCANS, timeout=SHRINK)
+        left = epilogue.remains(snapshot_.parse(said[0]))
         deadline = time.monotonic() + SETTLE
         while left and time.monotonic() < deadline:
             time.sleep(0.2)
-            left = epilogue.remains(snapshot_.parse(self._ask(epilogue.COMMAND, SHRINK)))
-        if self._case.ours and not left:
-            found = results_.parse(self._guest.run(f"{self._path} {epilogue.LEFT}").out)
+            said[:2] = self._ask_all(epilogue.COMMAND, outside, timeout=SHRINK)
+            left = epilogue.remains(snapshot_.parse(said[0]))
+        if not left:
             left = tuple(
                 Drift(f"huge pages outside of any pool ({name})", -1, 0, number)
-                for name, number in found.counts.items()
+                for name, number in results_.parse(said[1].encode()).counts.items()
                 if number
             )
         self._note(leaks=left)
-        objects = epilogue.leaked_objects(
-            self._ask(f"[ ! -r {epilogue.KMEMLEAK} ] || {{ {epilogue.SCAN}; }}", SCAN)
-        )
-        if objects:
+        if objects := epilogue.leaked_objects(
+            ask(self._guest, epilogue.SCAN, SCAN) if said[2].strip() else ""
+        ):
             told = f"{len(objects)} unreferenced objects, the first: {objects[0]}"
             self._note(faults=(*self._seen.faults, ("kmemleak", told)))
 
     def _finish(self) -> None:
         self._read()  # what came since the reproducer's end, before the markers and among them
-        self._drain(lambda: not self._reader.pending and not self._guest.life())
+        if not self._spoken:
+            self._drain(lambda: not self._reader.pending and not self._guest.life())
         self._splats.extend(self._reader.finish())
         seen = self._seen
         self._note(splats=tuple(self._splats), life=tuple(self._guest.life()))
