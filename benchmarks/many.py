@@ -56,6 +56,10 @@ def main() -> None:
         table.add_row(f"{name}, 2nd tenth and last", f"{early:.0f}, {late:.0f}")
     boots = statistics.median(result.boot_seconds for result in results)
     table.add_row("s to a guest, median", f"{boots:.2f}")
+    overhead = [
+        result.wall_seconds - result.evidence.seconds for result in results if result.wall_seconds
+    ]
+    table.add_row("s beside the reproducer's own, median", f"{statistics.median(overhead):.2f}")
     Console(width=100).print(table)
     print(f"record: {folder / 'result.json'}")
 

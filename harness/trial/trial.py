@@ -60,8 +60,10 @@ class TrialResult:
     """What was seen.  ``folder`` holds the raw console and what else was kept.
 
     ``boot_seconds`` is the time from QEMU's start to the guest being ready; ``command`` the
-    exact QEMU line.  ``dumped`` is the guest's memory at the splat, ``frozen`` the name of
-    the guest that was left paused there, ``problem`` why there is none where it was wanted.
+    exact QEMU line; ``wall_seconds`` is all that the trial took.
+
+    ``dumped`` is the guest's memory at the splat, ``frozen`` the name of the guest that was
+    left paused there, ``problem`` why there is none where it was wanted.
     """
 
     trial: Trial
@@ -74,6 +76,7 @@ class TrialResult:
     dumped: Path | None = None
     frozen: str = ""
     problem: str = ""
+    wall_seconds: float = 0.0
 
 
 def perform(
@@ -129,6 +132,7 @@ def perform(
         dumped=at.dumped,
         frozen=frozen,
         problem=at.problem,
+        wall_seconds=time.monotonic() - begin,
     )
 
 
