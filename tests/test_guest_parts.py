@@ -8,6 +8,7 @@ import shutil
 import stat
 import struct
 import subprocess
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,9 +17,8 @@ import pytest
 
 from harness.errors import EnvironmentFault, SpecError, UsageError
 from harness.guest import accel as accel_module
-from harness.guest import cpio, rootfs
+from harness.guest import admission, cpio, rootfs
 from harness.guest.accel import Accel, boot_sector, choose, probe
-from harness.guest.boot import check_host
 from harness.guest.keys import make_keys
 from harness.guest.kmsg import KmsgLines
 from harness.guest.life import LifeLog, PanicText, Quiet
@@ -37,6 +37,7 @@ from harness.guest.start import CLEARING, Setup
 from harness.kernel.built import BuiltKernel
 from harness.progress import Progress
 from harness.spec.machine import MachineSpec, Pool, load_machine
+from harness.stop import Stop
 
 
 def launch(machine: MachineSpec, **more: object) -> Launch:
@@ -290,11 +291,43 @@ def test_the_choice_can_be_forced(monkeypatch: pytest.MonkeyPatch) -> None:
         choose(Progress(), "xen")
 
 
-def test_too_little_memory_is_told_with_numbers(tmp_path: Path) -> None:
+def test_too_little_memory_is_told_with_numbers() -> None:
     machine = load_machine("two-nodes")
     huge = replace(machine, nodes=(replace(machine.nodes[0], memory=1 << 50),))
     with pytest.raises(EnvironmentFault, match=r"1073741824.*available are \d+ MiB"):
-        check_host(huge, tmp_path)
+        admission.admit(huge)
+
+
+def test_guest_waits_for_the_memory_of_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Room for two, of which the first has taken little: the third comes when one has ended."""
+    machine = load_machine("two-nodes")
+    need = machine.memory + admission.OVERHEAD
+    monkeypatch.setattr(admission, "_admitted", [])
+    monkeypatch.setattr(admission, "memory_available", lambda: 5 * need // 2)
+    monkeypatch.setattr(admission, "_LOOK", 0.01)
+    first, second = admission.admit(machine), admission.admit(machine)
+    with pytest.raises(EnvironmentFault, match=f"available are {need // 2 >> 20} MiB"):
+        admission.admit(machine)
+    came = threading.Event()
+
+    def third() -> None:
+        admission.admit(machine, Stop())
+        came.set()
+
+    thread = threading.Thread(target=third, daemon=True)
+    thread.start()
+    assert not came.wait(0.2)
+    first.release()
+    first.release()
+    assert came.wait(20)
+    thread.join()
+    stop = Stop()
+    stop.set()
+    with pytest.raises(EnvironmentFault):
+        admission.admit(machine, stop)
+    monkeypatch.setattr(admission, "_private", lambda pid: need)
+    admission.admit(machine).release()  # what the others have taken they take no more
+    second.release()
 
 
 def test_life_keeps_the_first_of_each_kind_and_nothing_after_its_end() -> None:

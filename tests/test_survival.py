@@ -105,10 +105,8 @@ ROWS = (
         if (uffd < 0 || ioctl(uffd, UFFDIO_API, &api) || ioctl(uffd, UFFDIO_REGISTER, &all))
             return 1;
         int fd = open("/tmp/locked", O_RDWR | O_CREAT, 0600);
-        if (!fork()) { if (write(fd, page, 1) < 0) {} _exit(0); }
-        sleep(1);
-        if (!fork()) { if (write(fd, "x", 1) < 0) {} _exit(0); }
-        for (;;) pause();
+        if (!fork()) { sleep(1); if (write(fd, "x", 1) < 0) {} _exit(0); }
+        return write(fd, page, 1) == 1;
         """,
         *(Outcome.FAIL, ("splat",), 90),
         seconds=60,
@@ -116,11 +114,20 @@ ROWS = (
     Row(
         "OOM kills the SSH server",
         """
-        put("/proc/self/oom_score_adj", "-1000");
+        put("/proc/self/oom_score_adj", "-900");
         if (system("for p in $(pidof dropbear); do echo 1000 >/proc/$p/oom_score_adj; done")) {}
         for (;;) { char *more = malloc(1 << 20); if (more) memset(more, 1, 1 << 20); }
         """,
         *(Outcome.ERROR, ("ssh_lost",), 240),
+        seconds=180,
+    ),
+    Row(
+        "takes all memory and may not be killed",
+        """
+        put("/proc/self/oom_score_adj", "-1000");
+        for (;;) { char *more = malloc(1 << 20); if (more) memset(more, 1, 1 << 20); }
+        """,
+        *(Outcome.INCONCLUSIVE, ("memory",), 240),
         seconds=180,
     ),
     Row(

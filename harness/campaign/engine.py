@@ -143,7 +143,8 @@ def local(guests: int | None, machine: MachineSpec, progress: Progress) -> Engin
     """The engine of this host for ``guests`` at a time; None: as many as have CPUs of their own.
 
     Never more than there are CPUs: a guest that is not scheduled misses deadlines, and its
-    races are not those of a machine.  Memory is looked at when a guest starts.
+    races are not those of a machine.  Memory decides when each of them starts, measured then
+    (guest/admission.py).
     """
     cpus = len(os.sched_getaffinity(0))
     width = max(1, cpus // machine.cpus) if guests is None else guests

@@ -7,10 +7,10 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.doctor import memory_available
 from harness.errors import EnvironmentFault
 from harness.guest import debian
 from harness.guest.accel import Accel
+from harness.guest.admission import admit
 from harness.guest.cold import cold_boot
 from harness.guest.start import Setup
 from harness.guest.template import Unusable, fresh_copy
@@ -20,8 +20,6 @@ from harness.progress import Progress
 from harness.spec.machine import MachineSpec
 from harness.stop import Stop
 
-OVERHEAD = 768 << 20
-"""Bytes of host memory that QEMU takes beside the guest's: translated code most of all."""
 DISK = 256 << 20
 """Bytes that the run folder's disk must have free: a race that is lost prints 60 MB."""
 
@@ -44,15 +42,30 @@ def boot(
     that is told once.  ``run_dir`` gets console.log (raw, from the boot's first byte),
     pulse.log and qemu.log.  Raises BootError when the guest is not ready within ``timeout``
     seconds, and at once when it panics or QEMU ends; EnvironmentFault when the host has too
-    little memory or disk.  A ``stop`` ends it with an error.
+    little memory or disk.  A ``stop`` ends it with an error; with one, it waits for memory that
+    other guests of this process may give.
     """
     run_dir = run_dir.absolute()
     run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    check_host(machine, run_dir)
+    check_disk(run_dir)
     if machine.root:
         debian.archive(machine.root, progress)
     setup = Setup(kernel, machine, run_dir, accel, tuple(append))
     timeout += setup.clearing
+    slot = admit(machine, stop)
+    try:
+        guest = _start(setup, progress, timeout, stop, cold=cold)
+    except BaseException:
+        slot.release()
+        raise
+    slot.pid = guest.pid
+    guest.at_end(slot.release)
+    return guest
+
+
+def _start(
+    setup: Setup, progress: Progress, timeout: float, stop: Stop | None, *, cold: bool
+) -> QemuGuest:
     if not cold:
         try:
             return fresh_copy(setup, progress, timeout, stop)
@@ -73,15 +86,8 @@ def _tell_once(progress: Progress, text: str) -> None:
     progress.say(text)
 
 
-def check_host(machine: MachineSpec, run_dir: Path) -> None:
-    """Raise EnvironmentFault, with the numbers, where memory or disk do not suffice."""
-    needed, available = machine.memory + OVERHEAD, memory_available()
-    if available < needed:
-        raise EnvironmentFault(
-            f"machine {machine.name} needs {needed >> 20} MiB of memory (guest "
-            f"{machine.memory >> 20}, QEMU {OVERHEAD >> 20}), available are {available >> 20} MiB",
-            hint=f"end something, or give the nodes in {machine.file} less memory",
-        )
+def check_disk(run_dir: Path) -> None:
+    """Raise EnvironmentFault, with the numbers, where the disk does not suffice."""
     free = shutil.disk_usage(run_dir).free
     if free < DISK:
         raise EnvironmentFault(

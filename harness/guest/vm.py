@@ -7,7 +7,7 @@ import re
 import shlex
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -74,6 +74,7 @@ class QemuGuest:
         self._keys = keys
         self._memory, self._release = memory, release
         self._ending = threading.Lock()
+        self._at_end: list[Callable[[], None]] = []
         self.address = address
         self.started = started
         self.ready = ready
@@ -168,6 +169,7 @@ class QemuGuest:
         """Another process has it now."""
         with self._ending:
             self._qemu.let_go()
+            self._tell_the_end()
 
     def freeze(self, state: Path) -> None:
         """Make it anybody's, stop it, and save what is not memory.  It can only be ended then.
@@ -195,6 +197,16 @@ class QemuGuest:
             self._link.close()
             self._qemu.kill()
             self._monitor.close()
+            self._tell_the_end()
+
+    def at_end(self, call: Callable[[], None]) -> None:
+        """``call`` is called when the guest has ended, or is another process's."""
+        self._at_end.append(call)
+
+    def _tell_the_end(self) -> None:
+        calls, self._at_end = self._at_end, []
+        for call in calls:
+            call()
 
     def __enter__(self) -> QemuGuest:
         return self
