@@ -300,6 +300,21 @@ def test_reproducer_that_never_ends_is_a_hang(
     assert "RIP" in seen.postmortem
 
 
+def test_panic_for_want_of_memory_is_no_bug(case: TestCase) -> None:
+    said = (
+        b"[   12.000000][  T101] Kernel panic - not syncing: System is deadlocked on memory\n"
+        b"[   12.000001][  T101] CPU: 0 PID: 101 Comm: x Not tainted 5.10.218 #1\n"
+        b"[   12.000002][  T101] ---[ end Kernel panic - not syncing: System is deadlocked on"
+        b" memory ]---\n"
+    )
+    verdict, _ = trial(case, Script(said=said, dies=LifeEvent.PANICKED, status=None))
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert verdict.reasons[0].oracle == "memory"
+    other = said.replace(b"System is deadlocked on memory", b"Fatal exception")
+    verdict, _ = trial(case, Script(said=other, dies=LifeEvent.PANICKED, status=None))
+    assert verdict.outcome is Outcome.FAIL
+
+
 def test_console_without_end_is_cut_off(case: TestCase, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("harness.trial.run.MAX_CONSOLE", 1 << 20)
     flood = b"[   12.000000][  T100] noise\n" * 40_000

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+_DEADLOCKED = "System is deadlocked on memory"
+"""out_of_memory() in mm/oom_kill.c panics so when nothing is left that it may kill."""
+
 
 class Frame(NamedTuple):  # a report has a hundred, and a console many reports: cheap to make
     """One line of a stack.  ``place`` is file:line where symbols were at hand.
@@ -98,7 +101,7 @@ class Splat:
     @property
     def is_bug(self) -> bool:
         """False for what tells of the machine's size, not of the kernel: it ran out of memory."""
-        return self.family != "OOM"
+        return self.family != "OOM" and _DEADLOCKED not in self.title
 
     @property
     def place(self) -> str:

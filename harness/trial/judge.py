@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from harness.guest.seam import LifeEvent
 from harness.spec.case import TestCase
 from harness.trial.evidence import Evidence
 from harness.trial.verdict import Outcome, Reason, Verdict
@@ -48,8 +49,10 @@ def _failures(case: TestCase, seen: Evidence) -> Iterator[Reason]:
         place = f" ({splat.place})" if splat.place else ""
         after = ", behind another of its task: may be what came of it"
         yield Reason("splat", splat.title + place + (after if splat.follows >= 0 else ""))
+    # A panic for want of memory is no more the kernel's fault than the kills before it.
+    starved = not splats and any(not splat.is_bug for splat in seen.splats)
     for life in seen.life:
-        if life.event.kernel:
+        if life.event.kernel and not (starved and life.event is LifeEvent.PANICKED):
             detail = f": {life.detail}" if life.detail else ""
             yield Reason(life.event.name.lower(), life.event.value + detail)
     if seen.overdue and not splats and case.ours:
