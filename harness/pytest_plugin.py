@@ -22,15 +22,17 @@ from harness.kernel.build import build
 from harness.kernel.built import BuiltKernel
 from harness.progress import PlainProgress, Progress
 from harness.record.folder import RESULTS, RunFolder
-from harness.record.table import evidence_lines
+from harness.record.table import at_splat_lines, evidence_lines
 from harness.spec.case import TestCase
 from harness.spec.kernel import load_kernel
 from harness.spec.machine import USUAL_MACHINE, load_machine
+from harness.trial.atsplat import OnSplat
 from harness.trial.compile import compile_reproducer
 from harness.trial.trial import Trial, TrialResult, perform, perform_on
 from harness.trial.verdict import Outcome
 
 _FOLDER = pytest.StashKey[RunFolder]()
+_FROZE = pytest.StashKey[bool]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -47,6 +49,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--ssh-known-hosts", type=Path, help="known_hosts file for --ssh")
     group.addoption("--trial-time", type=positive, help="seconds; default: each case's own")
     group.addoption("--accel", choices=("auto", "kvm", "tcg"), default="")
+    group.addoption(
+        "--on-splat",
+        type=OnSplat,
+        choices=tuple(OnSplat),
+        default=OnSplat.STOP,
+        help="stop, freeze or dump the guest where its kernel reports",
+    )
     group.addoption("--results", type=Path, default=RESULTS, help="where the run's folder goes")
 
 
@@ -88,6 +97,7 @@ def harness_target(request: pytest.FixtureRequest) -> Callable[[TestCase], Trial
             seconds=option.trial_time,
             accel=option.accel,
             machine_asked=bool(option.machine),
+            on_splat=option.on_splat,
         )
         kernel = build(spec, progress=progress)
         return functools.partial(_on_guest, request.config, progress, plan, kernel)
@@ -117,7 +127,7 @@ def trial(
         record_property("verdict", verdict.outcome.value)
         record_property("reason", verdict.reason)
         record_property("folder", str(result.folder))
-        for line in evidence_lines(result):
+        for line in (*evidence_lines(result), *at_splat_lines(result)):
             print(line)
         print(f"record: {result.folder}")
         if verdict.outcome is Outcome.SKIP:
@@ -157,8 +167,11 @@ def _on_guest(
         kernel=kernel,
         machine=plan.machine_of(case),
         accel=plan.accel,
+        on_splat=OnSplat.STOP if config.stash.get(_FROZE, False) else plan.on_splat,
     )
     result = perform(trial, folder.trial_folder(f"{case.name}--{kernel.name}"), progress)
+    if result.frozen:  # one is looked into; each takes the memory of a guest
+        config.stash[_FROZE] = True
     folder.add(result, repeat(plan, plan.kernels[0], case))
     return result
 
