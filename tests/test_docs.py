@@ -80,6 +80,99 @@ def test_a_command_of_the_documentation(
     assert main(words) == 0, capsys.readouterr().err
 
 
+def others() -> list[str]:
+    """Lines of the documentation that a shell is given and that do not begin with harness."""
+    found: dict[str, None] = {}
+    for page in PAGES:
+        fence = ""
+        for line in page.read_text().splitlines():
+            if line.startswith("```"):
+                fence = "" if fence else line[3:] or "text"
+            elif (fence == "sh" or (not fence and line.startswith("    "))) and (
+                "harness " not in line[:12]
+            ):
+                found[line.strip().partition("  #")[0].partition(" # ")[0].strip()] = None
+    return [line for line in found if line]
+
+
+def test_other_commands_are_looked_at() -> None:
+    assert len(others()) > 15
+
+
+@pytest.mark.parametrize("line", others())
+def test_a_command_of_another_program(line: str, tmp_path: Path) -> None:
+    """Each is run as far as that says something: a line that nothing here knows is a failure."""
+    words = line.split()
+    if words[0] == "make":
+        done = subprocess.run(["make", "-n", *words[1:]], cwd=PROJECT, capture_output=True)
+        assert done.returncode == 0, done.stderr
+    elif words[0] == "python":
+        text = (PROJECT / words[1]).read_text()
+        for option in re.findall(r"--[a-z-]+", line):
+            assert f'"{option}"' in text, option
+    elif words[0] == "pytest":
+        argv = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider"]
+        argv += [word.replace("=report", f"={tmp_path}/report") for word in words[1:]]
+        done = subprocess.run(argv, cwd=PROJECT, capture_output=True)
+        assert done.returncode == 0, done.stdout
+    elif words[:3] == ["git", "bisect", "run"] or "harness nightly" in line:
+        inner = re.search(r"(?<!-)\bharness (.*?)( 2>&1|$)", line)
+        assert inner is None or parser().parse_args(inner[1].split())
+    else:
+        # The last line of a script that another line began: it is read by sh -n with it.
+        assert any(line in script for script in scripts()), line
+
+
+def scripts() -> list[str]:
+    return [
+        script
+        for page in PAGES
+        for script in re.findall(r"(?ms)^```sh\n(.*?)^```", page.read_text())
+    ]
+
+
+def test_scripts_are_read_by_a_shell() -> None:
+    for script in scripts():
+        assert subprocess.run(["sh", "-n"], input=script, text=True).returncode == 0
+
+
+def inline() -> list[str]:
+    """Commands of the harness within a sentence, each of a choice by itself."""
+    found: dict[str, None] = {}
+    for page in PAGES:
+        text = re.sub(r"(?ms)^```.*?^```", "", page.read_text())
+        for span in re.findall(r"`((?:\.venv/bin/)?harness [^`]+)`", text):
+            line = " ".join(span.split()).partition(" | ")[0].partition(" ...")[0]
+            head, _, choice = line.rpartition(" ")
+            for word in choice.split("|"):
+                found[f"{head} {word}"] = None
+    return list(found)
+
+
+@pytest.mark.parametrize("line", inline())
+def test_a_command_within_a_sentence(line: str) -> None:
+    """It may be cut short: what is there has to be understood."""
+    words = shlex.split(line.partition(";")[0])[1:]
+    try:
+        parser().parse_args(words)
+    except SystemExit as ended:
+        if ended.code:
+            parser().parse_args([*words, *VERBS_WITH_WORDS[words[0]]])
+
+
+VERBS_WITH_WORDS = {
+    **{
+        "nightly": ["plan.yaml"],
+        "bisect": ["log"],
+        "verify": ["--patch=x", "--case=x"],
+        "rate": ["x"],
+    },
+    **{"reproduce": ["x.c"], "trial": ["x"], "build": ["x"], "export": ["json"]},
+    **{"completion": ["bash"], "splats": ["x"]},
+}
+"""What may follow a verb that is named for what it does."""
+
+
 def test_links_lead_somewhere() -> None:
     for page in PAGES:
         for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
@@ -121,6 +214,30 @@ def test_completion_is_a_script(shell: str, capsys: pytest.CaptureFixture[str]) 
     assert "signatures" in text
     if shutil.which(shell):
         assert subprocess.run([shell, "-n"], input=text, text=True).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        (["re"], ["report", "reproduce"]),
+        (["history", "sig"], ["signature", "signatures"]),
+        (["export", "k"], ["kcidb", "ktap"]),
+        (["report", "--comp"], ["--compare"]),
+        (["run", "--accel", ""], ["auto", "kvm", "tcg"]),
+    ],
+)
+def test_bash_completes(
+    typed: list[str], expected: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["completion", "bash"]) == 0
+    words = shlex.join(["harness", *typed])
+    script = f"""{capsys.readouterr().out}
+COMP_WORDS=({words}); COMP_CWORD={len(typed)}; COMP_LINE={shlex.quote(words)}
+function=$(complete -p harness); function=${{function#*-F }}; ${{function%% *}}
+printf '%s\\n' "${{COMPREPLY[@]}}"
+"""
+    done = subprocess.run(["bash"], input=script, capture_output=True, text=True)
+    assert sorted(done.stdout.split()) == expected, done.stderr
 
 
 def test_the_example_of_the_documentation_compiles(tmp_path: Path) -> None:
