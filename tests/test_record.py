@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
 
 from harness.campaign.series import expected
+from harness.cli import main
 from harness.commands.trials import status
 from harness.errors import EnvironmentFault
 from harness.kernel.built import BuiltKernel
@@ -23,6 +25,7 @@ from harness.trial.judge import judge
 from harness.trial.run import Settings, run
 from harness.trial.trial import Trial, TrialResult
 from harness.trial.verdict import Outcome, Reason, Verdict
+from tests import record_samples as samples
 from tests.fake import FakeGuest, Script
 from tests.test_trial import KASAN
 
@@ -161,3 +164,30 @@ def test_declared_verdicts(kernel: BuiltKernel) -> None:
     assert expected(with_outcome(kernel, Outcome.PASS), ())
     assert not expected(with_outcome(kernel, Outcome.INCONCLUSIVE), ())
     assert not expected(with_outcome(kernel, Outcome.FAIL), ())
+
+
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [
+        (("splats", 0, "title"), None),
+        (("splats", 0, "stacks", 0, "frames", 0), 7),
+        (("machine", "nodes"), [{}]),
+        (("reproducer", "counts"), {"moved": "many"}),
+        (("pace", "counters"), {"moved": [[1]]}),
+    ],
+)
+def test_a_result_that_is_not_as_its_schema_is_told_where(
+    tmp_path: Path, where: tuple[Any, ...], value: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trial = samples.trial("FAIL")
+    at: Any = trial
+    for key in where[:-1]:
+        at = at[key]
+    at[where[-1]] = value
+    run = samples.write_run(tmp_path, samples.run([trial]))
+    for words in (["report"], ["export", "mail"], ["export", "kcidb"]):
+        status = main([*words, str(run), "--history", str(tmp_path / "none.db")])
+        told = capsys.readouterr().err
+        assert status in (0, 2)
+        assert status == 0 or "trial 1: " + "/".join(map(str, where[:1])) in told
+    assert not (run / "report.html").exists()

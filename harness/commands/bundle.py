@@ -10,6 +10,7 @@ from harness.commands.export import chosen_trial
 from harness.commands.report import found
 from harness.errors import UsageError
 from harness.record.folder import RESULTS, write
+from harness.record.load import readable
 
 EXAMPLES = """\
 examples:
@@ -43,7 +44,8 @@ def make(args: argparse.Namespace) -> int:
                 raise UsageError(f"{name}: neither a run's folder nor a trial's")
             name, wanted = str(path.parent), path.name
     run = found(name, args.results)
-    title, content = bundle(run, chosen_trial(run, wanted))
+    with readable(run):
+        title, content = bundle(run, chosen_trial(run, wanted))
     output = (args.output or Path(f"{title}.tar.gz")).absolute()
     if not output.parent.is_dir():
         raise UsageError(f"{output.parent}: no such folder")

@@ -16,7 +16,7 @@ from harness.record.formats.junit import junit
 from harness.record.formats.kcidb import kcidb
 from harness.record.formats.ktap import ktap
 from harness.record.formats.mail import mail
-from harness.record.load import Run
+from harness.record.load import Run, readable
 from harness.spec.cases import load_cases
 
 EXAMPLES = """\
@@ -59,7 +59,8 @@ def add(verbs: Any) -> None:
 
 def export(args: argparse.Namespace) -> int:
     run = found(args.run, args.results)
-    text = _mail(run, args) if args.format == "mail" else WHOLE[args.format](run)
+    with readable(run):
+        text = _mail(run, args) if args.format == "mail" else WHOLE[args.format](run)
     for complaint in run.complaints:
         print(complaint, file=sys.stderr)
     content = text.encode("utf-8", "backslashreplace")

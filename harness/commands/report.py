@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from harness.record.folder import RESULTS, write
 from harness.record.history import questions
 from harness.record.history.ingest import catch_up
 from harness.record.history.store import History
-from harness.record.load import Run, load_run, run_folders
+from harness.record.load import Run, load_run, readable, run_folders
 
 LOG = "bisect.jsonl"
 
@@ -66,13 +67,18 @@ def report(args: argparse.Namespace) -> int:
             raise UsageError("--compare wants two runs or more")
         runs = [found(name, args.results) for name in args.compare]
         page = (args.output or Path("report.html")).absolute()
-        text = compare_page(sorted(runs, key=lambda run: run.started), page, seen_before(args))
+        runs.sort(key=lambda run: run.started)
+        with contextlib.ExitStack() as stack:
+            for run in runs:
+                stack.enter_context(readable(run))
+            text = compare_page(runs, page, seen_before(args))
     elif campaign := _campaign(args):
         page, text = campaign
     else:
         run = found(args.run, args.results)
         page = (args.output or run.folder / "report.html").absolute()
-        text = run_page(run, page, seen_before(args))
+        with readable(run):
+            text = run_page(run, page, seen_before(args))
     write_page(page, text)
     return 0
 

@@ -57,7 +57,7 @@ def trial_document(
         "case": result.trial.case.name,
         "scenarios": list(result.trial.case.scenarios),
         "verdict": result.verdict.outcome.value,
-        "reasons": [{"oracle": r.oracle, "text": r.text} for r in result.verdict.reasons],
+        "reasons": [{"oracle": r.oracle, "text": r.text[:_TEXT]} for r in result.verdict.reasons],
         "started": _time(result.started),
         "folder": folder,
         "repeat": list(repeat),

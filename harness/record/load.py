@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.errors import UsageError
+from harness.errors import HarnessError, UsageError
+from harness.paths import PROJECT
 from harness.record.document import SCHEMA_VERSION
 
 _NEEDED = {
@@ -90,6 +92,37 @@ def load_run(folder: Path) -> Run:
         stamp=(stat.st_size, stat.st_mtime_ns),
         complaints=tuple(complaints),
     )
+
+
+@contextlib.contextmanager
+def readable(run: Run) -> Iterator[None]:
+    """Whatever goes wrong with what is made of ``run`` is told as what is wrong with its file.
+
+    To look at each value beforehand would cost more than all that is made of most runs.  An error
+    that the file has no part in is ours, and goes on.
+    """
+    try:
+        yield
+    except HarnessError:
+        raise
+    except Exception:
+        if wrong := _against_schema(run):
+            raise UsageError(f"{run.folder / 'result.json'}: {wrong}") from None
+        raise
+
+
+def _against_schema(run: Run) -> str:
+    import jsonschema  # which takes longer to load than most runs to read
+
+    schema = json.loads((PROJECT / "results" / "result.schema.json").read_text(encoding="utf-8"))
+    one = jsonschema.Draft202012Validator(
+        {"$ref": "#/$defs/trial", "$defs": schema["$defs"], "$schema": schema["$schema"]}
+    )
+    for number, document in enumerate(run.trials, 1):
+        if error := next(one.iter_errors(document), None):
+            where = "/".join(map(str, error.absolute_path))
+            return f"trial {number}: {where + ': ' if where else ''}{error.message[:200]}"
+    return ""
 
 
 def _wrong(trial: object) -> str:
