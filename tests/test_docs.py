@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from harness.cli import VERBS, main, parser
+from harness.commands.manual import subverbs
 from harness.paths import PROJECT
 from harness.record.history.ingest import import_folders
 from harness.record.history.store import History
@@ -278,3 +279,24 @@ def test_a_verb_imports_no_other() -> None:
         loaded = {name for name in ran.stdout.splitlines()[-1].split() if ".commands." in name}
         assert loaded == want
         assert "harness.kernel.build" not in ran.stdout
+
+
+def examples() -> list[tuple[str, str]]:
+    """The commands at the end of every verb's help."""
+    found = []
+    for verb, its in subverbs(parser()).items():
+        lines = re.findall(
+            r"(?m)^ *(?:examples?: |git bisect run )?(harness [^:|>]*)", its.epilog or ""
+        )
+        found += [(verb, re.split(r"\s{2,}", line.strip())[0]) for line in lines]
+    return found
+
+
+def test_every_verb_teaches_by_an_example() -> None:
+    assert {verb for verb, _ in examples()} >= set(subverbs(parser())) - {"completion"}
+
+
+@pytest.mark.parametrize(("verb", "line"), examples())
+def test_an_example_of_a_help_is_understood(verb: str, line: str) -> None:
+    words = shlex.split(line)[1:]
+    parser().parse_args(words[: words.index("--")] if "--" in words else words)

@@ -173,7 +173,7 @@ def test_declared_verdicts(kernel: BuiltKernel) -> None:
         (("splats", 0, "stacks", 0, "frames", 0), 7),
         (("machine", "nodes"), [{}]),
         (("reproducer", "counts"), {"moved": "many"}),
-        (("pace", "counters"), {"moved": [[1]]}),
+        (("pace", "counters"), {"moved": [[1], [2]]}),
     ],
 )
 def test_a_result_that_is_not_as_its_schema_is_told_where(

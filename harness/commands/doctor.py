@@ -32,7 +32,9 @@ GUEST_MEMORY = 2 * GIB
 
 def add(verbs: Any) -> None:
     verb = verbs.add_parser(
-        "doctor", help="what this host has and lacks, and the command that mends it"
+        "doctor",
+        help="what this host has and lacks, and the command that mends it",
+        epilog="harness doctor",
     )
     verb.set_defaults(main=run)
 

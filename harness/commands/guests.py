@@ -27,16 +27,28 @@ from harness.spec.machine import USUAL_MACHINE, load_machine
 
 
 def add(verbs: Any) -> None:
-    booting = verbs.add_parser("boot", help="leave a guest running, and say how to reach it")
+    booting = verbs.add_parser(
+        "boot",
+        help="leave a guest running, and say how to reach it",
+        epilog="harness boot -k v5.10-debug",
+    )
     common(booting, several=False)
     booting.set_defaults(main=boot)
-    listing = verbs.add_parser("guests", help="the guests that run or are frozen")
+    listing = verbs.add_parser(
+        "guests", help="the guests that run or are frozen", epilog="harness guests"
+    )
     listing.set_defaults(main=show_guests)
-    shell = verbs.add_parser("shell", help="a shell, or one command, in a guest that is running")
+    shell = verbs.add_parser(
+        "shell",
+        help="a shell, or one command, in a guest that is running",
+        epilog="harness shell -- cat /proc/lockdep_stats",
+    )
     shell.add_argument("-g", "--guest", default="", help="which one; default: the newest")
     shell.add_argument("command", nargs="*", help="a command (after --); default: a shell")
     shell.set_defaults(main=run_shell, behind=[])
-    halting = verbs.add_parser("halt", help="end guests that were left running")
+    halting = verbs.add_parser(
+        "halt", help="end guests that were left running", epilog="harness halt"
+    )
     halting.add_argument("guest", nargs="*", help="which; default: the newest")
     halting.add_argument("--all", action="store_true", help="all of them")
     halting.set_defaults(main=run_halt)

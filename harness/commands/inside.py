@@ -32,7 +32,7 @@ def add(verbs: Any) -> None:
     drgn = verbs.add_parser(
         "drgn",
         help="what huge pages are like in a dump, or in a guest that is frozen or runs",
-        epilog="harness run ... --on-splat dump writes dumps",
+        epilog="harness drgn results/RUN/TRIAL: what harness run --on-splat dump wrote",
     )
     drgn.add_argument("dump", nargs="?", type=Path, help="a dump, or the folder of its trial")
     drgn.add_argument("-g", "--guest", default="", help="which one; default: the newest")

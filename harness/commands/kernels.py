@@ -16,9 +16,13 @@ from harness.spec.kernel import KernelSpec, kernel_names, load_kernel
 
 
 def add(verbs: Any) -> None:
-    listing = verbs.add_parser("kernels", help="the declared kernels")
+    listing = verbs.add_parser("kernels", help="the declared kernels", epilog="harness kernels")
     listing.set_defaults(main=kernels)
-    building = verbs.add_parser("build", help="build kernels, or find them built already")
+    building = verbs.add_parser(
+        "build",
+        help="build kernels, or find them built already",
+        epilog="harness build v5.10-debug v6.1-debug",
+    )
     building.add_argument("kernel", nargs="+", help="a name in guests/kernels/, or a YAML file")
     building.add_argument("-j", "--jobs", type=positive, default=os.cpu_count() or 1)
     building.add_argument("-n", "--dry-run", action="store_true", help="print the make lines")

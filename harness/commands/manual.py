@@ -11,7 +11,10 @@ from typing import Any
 
 def add(verbs: Any) -> None:
     man = verbs.add_parser(
-        "man", help="the manual page: harness man | man -l -", description="Prints a manual page."
+        "man",
+        help="the manual page: harness man | man -l -",
+        description="Prints a manual page.",
+        epilog="harness man | man -l -",
     )
     man.set_defaults(main=lambda args: _print(page(_whole())))
     completion = verbs.add_parser(
@@ -56,10 +59,10 @@ def page(top: argparse.ArgumentParser) -> str:
         ".SH VERBS",
     ]
     helps = _helps(top)
-    for name, verb in _verbs(top).items():
+    for name, verb in subverbs(top).items():
         lines += [f".SS harness {_escaped(name)}", _escaped(helps.get(name, "")), ".PP"]
         lines += _options(verb)
-        for inner, below in _verbs(verb).items():
+        for inner, below in subverbs(verb).items():
             lines += [".TP", f".B {_escaped(name)} {_escaped(inner)}"]
             lines += [_escaped(_helps(verb).get(inner, "")), ".RS", *_options(below), ".RE"]
         lines += _example(verb.epilog or "")
@@ -67,7 +70,7 @@ def page(top: argparse.ArgumentParser) -> str:
     return "\n".join(line for line in lines if line) + "\n"
 
 
-def _verbs(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+def subverbs(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             return dict(action.choices)

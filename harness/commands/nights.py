@@ -34,8 +34,10 @@ def add(verbs: Any) -> None:
     nightly = verbs.add_parser(
         "nightly",
         help="run a plan, and say what is new, gone or changed since the last nights",
-        epilog="exit status: 0 nothing is new, 1 something is new or fails more often,"
+        epilog="examples:\n  harness nightly plan.yaml\n  harness nightly plan.yaml --dry-run\n\n"
+        "exit status: 0 nothing is new, 1 something is new or fails more often,"
         " 125 nothing could be said",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     nightly.add_argument("plan", type=Path, help="a YAML file")
     nightly.add_argument("--date", default="", help="of the night, default: today")

@@ -17,7 +17,8 @@ def add(verbs: Any) -> None:
     verb = verbs.add_parser(
         "prune",
         help="show the templates of guests, and remove those beyond the limit",
-        epilog="those that were not used for longest go first; a guest that runs is not touched",
+        epilog="harness prune: those that were not used for longest go first; a guest that runs is"
+        " not touched",
     )
     how = verb.add_mutually_exclusive_group()
     how.add_argument("--limit", type=positive, metavar="MiB", help="default: the one for all")

@@ -38,7 +38,9 @@ def add(verbs: Any) -> None:
         "splats",
         help="the kernel's reports in a console or dmesg",
         description="Finds the kernel's reports in any console or dmesg.",
-        epilog="exit status: 0 no report, 1 a report of a bug, 125 nothing that could show one",
+        epilog="examples:\n  harness splats console.log\n  harness splats --json dmesg.txt\n\n"
+        "exit status: 0 no report, 1 a report of a bug, 125 nothing that could show one",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verb.add_argument("console", metavar="FILE", help="- for standard input")
     form = verb.add_mutually_exclusive_group()
