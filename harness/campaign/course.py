@@ -99,7 +99,7 @@ def course(file: Path) -> Json:
         "title": f"Bisection of {start['case']} on {Path(str(start['kernel'])).stem}",
         "command": [str(word) for word in start.get("command", [])],
         "answer": answer[0],
-        "because": " ".join(line.strip() for line in answer[1:]),
+        "because": "; ".join(line.strip() for line in answer[1:]).replace(",; ", ", "),
         "wanted": {"title": book.title, "race": book.wanted},
         "others": [
             {"title": title, "race": race, "commits": [commits.all[n].name for n in where]}
