@@ -406,11 +406,12 @@ def browser() -> Iterator[Browser]:
 
 def _keep_awake(over: threading.Event) -> None:
     """The browser gives its renderers nice 19: beside other work a page would take minutes."""
+    own = os.getpriority(os.PRIO_PROCESS, 0)
     while not over.wait(0.5):
         for file in Path("/proc").glob("[0-9]*/stat"):
             with contextlib.suppress(OSError):
                 if "(chromium) " in file.read_text() and _is_ours(int(file.parent.name)):
-                    os.setpriority(os.PRIO_PROCESS, int(file.parent.name), 0)
+                    os.setpriority(os.PRIO_PROCESS, int(file.parent.name), own)
 
 
 def _is_ours(pid: int) -> bool:
