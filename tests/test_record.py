@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -20,6 +21,7 @@ from harness.record.folder import RunFolder, write
 from harness.record.table import evidence_lines, line, table
 from harness.spec.cases import select
 from harness.spec.machine import load_machine
+from harness.splat.reader import read
 from harness.trial.evidence import Evidence
 from harness.trial.judge import judge
 from harness.trial.run import Settings, run
@@ -93,6 +95,22 @@ def test_splats_are_kept_with_their_text(tmp_path: Path, kernel: BuiltKernel) ->
     assert "use-after-free" in text
     assert "migrate_pages" in text
     assert (result.folder / "qemu.sh").read_text() == "#!/bin/sh\nqemu \\\n  -m 1G\n"
+
+
+def test_what_a_report_came_of_is_kept(tmp_path: Path, kernel: BuiltKernel) -> None:
+    console = (PROJECT / "tests/consoles/v5.10-punch-mapped-not-unmapped.log").read_bytes()
+    folder = RunFolder(["harness"], tmp_path)
+    result = result_of(Script(), kernel, folder.trial_folder("x"))
+    seen = dataclasses.replace(result.evidence, splats=tuple(read(console)))
+    folder.add(dataclasses.replace(result, evidence=seen), ["harness"])
+    (trial,) = documented(folder)["trials"]
+    splats = trial["splats"]
+    assert isinstance(splats, list)
+    first, *others = splats
+    assert first["follows"] is None
+    assert first["assertion"] == "VM_BUG_ON_PAGE(page_mapped(page))"
+    assert others
+    assert all(one["follows"] == first["start"] for one in others)
 
 
 def test_each_trial_is_on_disk_before_the_next(tmp_path: Path, kernel: BuiltKernel) -> None:

@@ -163,7 +163,6 @@ def _body(splat: Splat) -> Json:
         "object": str(splat.slab) if splat.slab else "",
         "stamp": splat.stamp,
         "scenario": splat.scenario,
-        "corrupted": splat.corrupted,
         "stacks": [
             {
                 "name": stack.name,
@@ -196,6 +195,8 @@ def _head(splat: Splat) -> Json:
         "race_key": race_key(splat),
         "corrupted": splat.corrupted,
         "secondary": [one.title for one in splat.secondary],
+        "follows": splat.follows if splat.follows >= 0 else None,
+        "assertion": splat.assertion,
         "task": splat.task,
         "start": splat.start,
         "end": splat.end,
