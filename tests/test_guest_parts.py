@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shutil
@@ -15,10 +16,12 @@ from pathlib import Path
 import paramiko
 import pytest
 
+from harness.commands import guests
 from harness.errors import EnvironmentFault, SpecError, UsageError
 from harness.guest import accel as accel_module
 from harness.guest import admission, cpio, rootfs
 from harness.guest.accel import Accel, boot_sector, choose, probe
+from harness.guest.keeper import Kept
 from harness.guest.keys import make_keys
 from harness.guest.kmsg import KmsgLines
 from harness.guest.life import LifeLog, PanicText, Quiet
@@ -405,3 +408,19 @@ def test_a_boot_that_clears_gigantic_pages_may_be_silent_for_longer(tmp_path: Pa
 
     assert clearing("gigantic", Accel.TCG) == 2 * CLEARING
     assert clearing("gigantic", Accel.KVM) == clearing("two-nodes", Accel.TCG) == 0
+
+
+def test_halt_asks_which_of_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[str] = []
+    monkeypatch.setattr(guests, "running", lambda: [kept("mine"), kept("theirs")])
+    monkeypatch.setattr(guests, "halt", lambda guest: ended.append(guest.name))
+    nameless = argparse.Namespace(guest=[], all=False)
+    with pytest.raises(UsageError, match="2 guests are held: mine, theirs"):
+        guests.run_halt(nameless)
+    assert ended == []
+    guests.run_halt(argparse.Namespace(guest=[], all=True))
+    assert ended == ["mine", "theirs"]
+
+
+def kept(name: str) -> Kept:
+    return Kept(name, 1, 1, "v5.10-debug", "two-nodes", 1, "/r/key", "/r/hosts", "/r/console.log")

@@ -49,7 +49,7 @@ def add(verbs: Any) -> None:
     halting = verbs.add_parser(
         "halt", help="end guests that were left running", epilog="harness halt"
     )
-    halting.add_argument("guest", nargs="*", help="which; default: the newest")
+    halting.add_argument("guest", nargs="*", help="which; needed when several are held")
     halting.add_argument("--all", action="store_true", help="all of them")
     halting.set_defaults(main=run_halt)
 
@@ -124,7 +124,12 @@ def run_shell(args: argparse.Namespace) -> int:
 
 
 def run_halt(args: argparse.Namespace) -> int:
-    guests = running() if args.all else [find(name) for name in args.guest or [""]]
+    held = running()
+    if not args.all and not args.guest and len(held) > 1:
+        # Another user's, or another campaign's, may be the newest.
+        names = ", ".join(kept.name for kept in held)
+        raise UsageError(f"{len(held)} guests are held: {names}", hint="name one, or --all")
+    guests = held if args.all else [find(name) for name in args.guest or [""]]
     for kept in guests:
         halt(kept)
         print(f"{kept.name} is ended")
