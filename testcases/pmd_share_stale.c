@@ -197,6 +197,16 @@ static void play(int round)
 		peer = fork_peer();
 	while (GET(user_ready) != 2 && running())
 		sched_yield();
+	if (GET(user_ready) != 2 || !GET(peer_ready)) {
+		/* The time was over first.  A writable mmap() still to come makes a file longer. */
+		if (user > 0)
+			kill(user, SIGKILL);
+		if (peer > 0)
+			kill(peer, SIGKILL);
+		while (waitpid(-1, NULL, 0) > 0)
+			;
+		return;
+	}
 	usleep(1000);		/* the user is at it */
 
 	if (attack == MIGRATE)
