@@ -85,14 +85,17 @@ static void forker(char *page, volatile unsigned long *poison)
 
 static int poison(char *page)
 {
-	if (!madvise(page, HUGE_2M, MADV_HWPOISON)) {
+	struct caught caught;
+	int err = poison_page(page, HUGE_2M, &caught);
+
+	if (!err) {
 		count_add(poisoned, 1);
 		return 1;
 	}
-	if (errno == EINVAL)
+	if (err == EINVAL)
 		skip("MADV_HWPOISON: the kernel needs CONFIG_MEMORY_FAILURE");
-	if (errno != EBUSY)
-		fail("errno", "MADV_HWPOISON: %s", strerror(errno));
+	if (err != EBUSY)
+		fail("errno", "MADV_HWPOISON: %s", strerror(err));
 	count_add(not_poisoned, 1);
 	return 2;
 }

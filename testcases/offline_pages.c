@@ -27,9 +27,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#ifndef MADV_HWPOISON
-#define MADV_HWPOISON 100
-#endif
 #ifndef MADV_SOFT_OFFLINE
 #define MADV_SOFT_OFFLINE 101
 #endif
@@ -159,7 +156,7 @@ static void lost(enum kind kind)
 	if (huge_open(&h, kind, HUGE_2M, PAGES, "/dev/hugepages", OWNER))
 		return;
 	frame = page_frame(h.addr);
-	err = madvise(h.addr, 4096, MADV_HWPOISON) ? errno : 0;
+	err = poison_page(h.addr, 4096, &caught);
 	if (err == EBUSY) {
 		count_add(busy, 1);
 	} else if (err) {

@@ -3,14 +3,21 @@
 #include "catch.h"
 #include "repro.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
+
+#ifndef MADV_HWPOISON
+#define MADV_HWPOISON 100
+#endif
 
 static __thread sigjmp_buf back;
 static __thread volatile sig_atomic_t armed;
+static __thread volatile sig_atomic_t poisoning;
 static __thread struct caught seen;
 
 static void on_signal(int sig, siginfo_t *info, void *context)
@@ -27,6 +34,8 @@ static void on_signal(int sig, siginfo_t *info, void *context)
 	}
 	/* Sent by somebody to tell of a memory error: nothing was touched. */
 	if (sig == SIGBUS && info->si_code == BUS_MCEERR_AO)
+		return;
+	if (sig == SIGBUS && info->si_code == BUS_MCEERR_AR && poisoning)
 		return;
 	fail("signal", "unexpected signal %d (%s), si_code %d, si_addr %p, lsb %d", sig,
 	     strsignal(sig), seen.code, seen.addr, seen.lsb);
@@ -64,6 +73,20 @@ int touch_write(volatile void *p, unsigned char value, struct caught *caught)
 	}
 	*caught = seen;
 	return caught->sig;
+}
+
+int poison_page(void *p, size_t len, struct caught *caught)
+{
+	int err;
+
+	memset(&seen, 0, sizeof(seen));
+	poisoning = 1;
+	err = madvise(p, len, MADV_HWPOISON) ? errno : 0;
+	poisoning = 0;
+	*caught = seen;
+	if (caught->sig)
+		caught_is(caught, p, SIGBUS, BUS_MCEERR_AR, "MADV_HWPOISON");
+	return err;
 }
 
 int caught_is(const struct caught *caught, const volatile void *p, int sig, int code,

@@ -8,6 +8,8 @@
 #ifndef CATCH_H
 #define CATCH_H
 
+#include <stddef.h>
+
 struct caught {
 	int sig;	/* 0: the touch succeeded */
 	int code;
@@ -19,6 +21,14 @@ void catch_signals(void);
 
 int touch_read(const volatile void *p, unsigned char *value, struct caught *caught);
 int touch_write(volatile void *p, unsigned char value, struct caught *caught);
+
+/*
+ * madvise(MADV_HWPOISON); its errno, or 0.  Since 6.11 ("mm/madvise: add
+ * MF_ACTION_REQUIRED to madvise(MADV_HWPOISON)") who asks for it is answered by
+ * SIGBUS itself, with BUS_MCEERR_AR and the page, before the call returns: it
+ * is in caught, and a failure where it names another page.
+ */
+int poison_page(void *p, size_t len, struct caught *caught);
 
 /*
  * Calls fail("signal", ...) unless the touch at p was answered by sig (0: by
