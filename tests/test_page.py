@@ -144,6 +144,14 @@ def test_an_empty_run_has_a_page(tmp_path: Path) -> None:
     assert "No trial was recorded" in page_of(samples.write_run(tmp_path, samples.run([])))
 
 
+def test_an_empty_history_leads_nowhere(tmp_path: Path) -> None:
+    with History(tmp_path / "h.db") as history:
+        text = history_page(history, tmp_path / "h.html")
+    assert "0 trials in 0 runs<" in text
+    links = {attrs["href"] for tag, attrs in Tags(text).tags if tag == "a"}
+    assert links == {"#main"}
+
+
 def test_runs_compared_show_what_differs_first(tmp_path: Path) -> None:
     runs = []
     for number, verdict in enumerate(("PASS", "FAIL"), 1):

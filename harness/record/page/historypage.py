@@ -14,7 +14,7 @@ from harness.record.history.ingest import documents
 from harness.record.history.store import History
 from harness.record.interval import wilson
 from harness.record.page.plots import Bar, bars
-from harness.record.page.render import render
+from harness.record.page.render import many, render
 from harness.record.page.runpage import common, with_document
 from harness.record.page.trialview import TrialView
 
@@ -46,8 +46,8 @@ def history_page(history: History, page: Path) -> str:
         "run.html.j2",
         **context,
         title="History",
-        subtitle=f"{totals.trials} trials in {totals.runs} runs,"
-        f" {totals.first[:10]} to {totals.last[:10]}",
+        subtitle=f"{many(totals.trials, 'trial')} in {many(totals.runs, 'run')}"
+        + (f", {totals.first[:10]} to {totals.last[:10]}" if totals.trials else ""),
         notes=[],
         host={},
         command="",

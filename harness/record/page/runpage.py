@@ -120,7 +120,11 @@ def common(
         "contents": [
             *([("failed", "What failed")] if failed else []),
             *([("unshown", "What was not shown")] if unshown else []),
-            *([("matrix", "Verdicts"), ("trials", "Trials"), ("kernels", "Kernels")]),
+            *(
+                [("matrix", "Verdicts"), ("trials", "Trials"), ("kernels", "Kernels")]
+                if everything
+                else []
+            ),
         ],
     }
 
