@@ -6,6 +6,7 @@ Times are CPU seconds of this process, which the load of the host does not chang
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -15,6 +16,10 @@ from harness.record.history import questions
 from harness.record.history.ingest import add_run, import_folders
 from harness.record.history.store import History
 from harness.record.load import Run
+
+# What the tests have is not installed.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 from tests import record_samples as samples
 from tests.test_history import killed_writers
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -13,6 +14,10 @@ from harness.record.history.store import History
 from harness.record.load import Run, load_run
 from harness.record.page.historypage import history_page
 from harness.record.page.runpage import run_page
+
+# What the tests have is not installed.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 from tests import record_samples as samples
 
 
