@@ -315,3 +315,17 @@ def test_every_verb_teaches_by_an_example() -> None:
 def test_an_example_of_a_help_is_understood(verb: str, line: str) -> None:
     words = shlex.split(line)[1:]
     parser().parse_args(words[: words.index("--")] if "--" in words else words)
+
+
+BENCHMARKS = sorted(
+    file for file in (PROJECT / "benchmarks").glob("*.py") if "__main__" in file.read_text()
+)
+
+
+@pytest.mark.parametrize("file", BENCHMARKS, ids=lambda file: file.stem)
+def test_a_benchmark_starts_from_anywhere(file: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(file), "--help"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("usage:")
