@@ -9,6 +9,7 @@ import argparse
 import collections
 import os
 import statistics
+import sys
 from pathlib import Path
 
 from rich.console import Console
@@ -19,6 +20,11 @@ from harness.progress import default_progress
 from harness.record.table import line
 from harness.spec.cases import select
 from harness.trial.trial import TrialResult
+
+# What the tests have is not installed.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from tests.survival import qemu_of
 
 
 def main() -> None:
@@ -47,7 +53,7 @@ def main() -> None:
     verdicts = collections.Counter(result.verdict.outcome.value for result in results)
     table = Table("measure", "value")
     table.add_row("verdicts", str(dict(verdicts)))
-    table.add_row("QEMU processes left", str(len(orphans(folder))))
+    table.add_row("QEMU processes left", str(len(qemu_of(folder.absolute()))))
     edge = max(1, len(sizes) // 10)
     for name, index in (("MiB resident", 0), ("open files", 1)):
         # The first tenth still fills caches: symbols, connections, threads.
@@ -70,19 +76,6 @@ def footprint() -> tuple[float, int]:
     return pages * os.sysconf("SC_PAGE_SIZE") / (1 << 20), len(
         list(Path("/proc/self/fd").iterdir())
     )
-
-
-def orphans(folder: Path) -> list[int]:
-    """QEMU processes that still write to this run's folder."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            argv = entry.read_bytes()
-        except OSError:
-            continue
-        if argv.startswith(b"qemu-system") and str(folder.absolute()).encode() in argv:
-            found.append(int(entry.parent.name))
-    return found
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from harness.guest.vm import QemuGuest
 from harness.kernel.built import BuiltKernel
 from harness.progress import Progress
 from harness.spec.machine import load_machine
+from tests.survival import qemu_of
 
 pytestmark = pytest.mark.guest
 
@@ -57,19 +58,6 @@ def start(
 def guest(start: Start) -> Iterator[QemuGuest]:
     with start() as guest:
         yield guest
-
-
-def qemu_of(folder: str) -> list[int]:
-    """QEMU processes whose command line names ``folder``."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            argv = entry.read_bytes()
-        except OSError:
-            continue
-        if argv.startswith(b"qemu-system") and folder.encode() in argv:
-            found.append(int(entry.parent.name))
-    return found
 
 
 def test_commands_give_status_output_and_errors(guest: QemuGuest) -> None:
@@ -302,7 +290,7 @@ def test_what_qemu_says_when_it_does_not_start_is_quoted(
                 progress=Progress(),
                 cold=cold,
             )
-    assert not qemu_of(str(tmp_path))
+    assert not qemu_of(tmp_path)
 
 
 HARNESS = """
@@ -325,13 +313,13 @@ def test_no_qemu_outlives_a_killed_harness(debug_kernel: BuiltKernel, tmp_path: 
         [sys.executable, "-c", HARNESS, tmp_path, debug_kernel.image, debug_kernel.config]
     )
     try:
-        assert wait_for(lambda: bool(qemu_of(str(tmp_path))), 60)
+        assert wait_for(lambda: bool(qemu_of(tmp_path)), 60)
         time.sleep(0.5)
-        assert qemu_of(str(tmp_path))
+        assert qemu_of(tmp_path)
     finally:
         harness.kill()
         harness.wait(10)
-    assert wait_for(lambda: not qemu_of(str(tmp_path)), 10)
+    assert wait_for(lambda: not qemu_of(tmp_path), 10)
 
 
 def test_a_qemu_that_crashes_before_the_guest_is_ready_is_started_again(
@@ -351,7 +339,7 @@ def test_a_qemu_that_crashes_before_the_guest_is_ready_is_started_again(
     def crash() -> None:
         console = run_dir / "console.log"
         wait_for(lambda: console.exists() and console.stat().st_size > 0, 120)
-        for pid in qemu_of(str(run_dir)):
+        for pid in qemu_of(run_dir):
             os.kill(pid, signal.SIGSEGV)
 
     thread = threading.Thread(target=crash)
@@ -380,4 +368,4 @@ def test_a_boot_that_stands_still_is_tried_again_and_then_told(
     for number in (1, 2):
         assert (run_dir / f"console.stuck{number}.log").is_file()
     assert "RIP=" in (run_dir / "stuck.txt").read_text()
-    assert not qemu_of(str(run_dir))
+    assert not qemu_of(run_dir)
