@@ -13,7 +13,6 @@ import os
 import secrets
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -23,7 +22,7 @@ from harness import proc
 from harness.errors import EnvironmentFault
 from harness.guest.agent import Agent
 from harness.guest.control import Control, Controlled
-from harness.guest.keeper import Kept, announce, find, forget, kept_folder, since
+from harness.guest.keeper import Kept, announce, find, forget, kept_folder, since, start
 from harness.guest.life import LifeLog
 from harness.guest.monitor import Monitor
 from harness.guest.seam import LifeEvent, wait_for
@@ -68,15 +67,7 @@ def hold(
                 "vmlinux": str(kernel.vmlinux or ""),
             },
         }
-        with (folder / "keeper.log").open("wb") as log:
-            keeper = subprocess.Popen(
-                [sys.executable, "-m", "harness.guest.held", str(folder), json.dumps(order)],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                start_new_session=True,
-                pass_fds=handover.descriptors,
-            )
+        keeper = start("harness.guest.held", folder, order, handover.descriptors)
     except BaseException:
         guest.end()
         raise

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -106,14 +106,7 @@ def keep(kernel: BuiltKernel, machine: MachineSpec, accel: str, append: Sequence
         "accel": accel,
         "append": list(append),
     }
-    with (folder / "keeper.log").open("wb") as log:
-        keeper = subprocess.Popen(
-            [sys.executable, "-m", "harness.guest.keeper", str(folder), json.dumps(order)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            start_new_session=True,
-        )
+    keeper = start("harness.guest.keeper", folder, order)
     assert keeper.stdout
     try:
         said = keeper.stdout.read()
@@ -132,6 +125,21 @@ def keep(kernel: BuiltKernel, machine: MachineSpec, accel: str, append: Sequence
     text = said.decode("utf-8", "replace").strip()
     logged = (folder / "keeper.log").read_text(encoding="utf-8", errors="replace").strip()
     raise EnvironmentFault(text or f"the keeper ended: {logged[-500:]}")
+
+
+def start(
+    module: str, folder: Path, order: Mapping[str, object], descriptors: Sequence[int] = ()
+) -> subprocess.Popen[bytes]:
+    """A keeper in a session of its own; it says "ready" on its stdout, and else why not."""
+    with (folder / "keeper.log").open("wb") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", module, str(folder), json.dumps(order)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            start_new_session=True,
+            pass_fds=descriptors,
+        )
 
 
 def halt(kept: Kept) -> None:
