@@ -273,16 +273,13 @@ def reverse_map(anon_vma: Object) -> Iterator[str]:
         f"root {int(root):#x}{_slab(root.prog_, int(root))}, rwsem {_rwsem(root.rwsem)},"
         f" {int(anon_vma.refcount.counter)} references"
     )
-    for number, chain in enumerate(
-        rbtree_inorder_for_each_entry(
-            "struct anon_vma_chain", anon_vma.rb_root.rb_root.address_of_(), "rb"
-        )
-    ):
-        if number == MOST:
-            yield "... and more"
-            return
-        freed = _slab(chain.prog_, int(chain))
-        yield f"chain {int(chain):#x}{freed} -> area {_area(chain.vma)}"
+    chains = rbtree_inorder_for_each_entry(
+        "struct anon_vma_chain", anon_vma.rb_root.rb_root.address_of_(), "rb"
+    )
+    yield from _first(
+        f"chain {int(chain):#x}{_slab(chain.prog_, int(chain))} -> area {_area(chain.vma)}"
+        for chain in chains
+    )
 
 
 def file_map(mapping: Object) -> Iterator[str]:
@@ -291,15 +288,19 @@ def file_map(mapping: Object) -> Iterator[str]:
         f"mapping {int(mapping):#x}, inode {int(inode.i_ino)}, {int(mapping.nrpages)} pages,"
         f" i_mmap_rwsem {_rwsem(mapping.i_mmap_rwsem)}"
     )
-    for number, vma in enumerate(
-        rbtree_inorder_for_each_entry(
-            "struct vm_area_struct", mapping.i_mmap.rb_root.address_of_(), "shared.rb"
-        )
-    ):
+    areas = rbtree_inorder_for_each_entry(
+        "struct vm_area_struct", mapping.i_mmap.rb_root.address_of_(), "shared.rb"
+    )
+    yield from _first(f"area {_area(vma)}" for vma in areas)
+
+
+def _first(lines: Iterator[str]) -> Iterator[str]:
+    """As many as a page shows: the tree of a kernel that has lost a race may have no end."""
+    for number, line in enumerate(lines):
         if number == MOST:
             yield "... and more"
             return
-        yield f"area {_area(vma)}"
+        yield line
 
 
 def _area(vma: Object) -> str:
