@@ -118,6 +118,15 @@ def test_a_command_without_end_is_given_up(guest: QemuGuest) -> None:
     assert guest.life() == ()
 
 
+def test_commands_start_while_others_end(guest: QemuGuest) -> None:
+    """dropbear refused 6 of 136 of them."""
+    for round_ in range(50):
+        other = guest.start("sleep 0.1")
+        time.sleep(0.1 + round_ % 10 * 0.02)
+        assert guest.run("echo here", timeout=30).out == b"here\n"
+        assert wait_for(lambda: other.poll() is not None, 30)
+
+
 def test_a_pushed_file_arrives_whole(guest: QemuGuest) -> None:
     content = os.urandom(300_000)
     guest.push(content, "/tmp/with space", 0o755)

@@ -38,15 +38,25 @@ _HELD_OPEN = 1.0
 background may hold the channel open for ever."""
 
 # The signal TERM, sent on the channel, reaches this shell alone; it kills the command's
-# whole group.  A background job of a shell reads /dev/null, unless told otherwise, and the
+# whole group; the trap comes first, since a shell that dies without it leaves the rest
+# behind.  A background job of a shell reads /dev/null, unless told otherwise, and the
 # wait for one that was killed prints "Killed", which is not the command's own error output.
-_WRAPPER = """exec 3<&0
+_WRAPPER = """end() {{ k=1; [ -z "$p" ] || kill -KILL -$p || kill -KILL $p; }}
+trap end TERM HUP
+exec 3<&0
 setsid sh -c {command} <&3 3<&- &
 p=$!
-trap 'k=1; kill -KILL -$p || kill -KILL $p' TERM HUP
+[ "$k" ] && end
 wait $p 2>/dev/null; s=$?
 [ "$k" ] && {{ wait $p 2>/dev/null; s=$?; }}
 exit $s"""
+
+
+# dropbear 2022.83 closes a channel that is opened while the command of another one ends: the
+# new command is refused and has not begun, so that it can be asked for again.
+_TRIES = 8
+# A signal that comes between dropbear's fork() and exec() is lost on its own handler.
+_AGAIN = 1.0
 
 
 class Link:
@@ -63,15 +73,19 @@ class Link:
         """Start ``command`` in a process group of its own; ``stdin`` None is an empty input."""
         self._log.check(f"starting {shown(command)}")
         wrapped = _WRAPPER.format(command=shlex.quote(command))
-        try:
-            channel = self._transport.open_session(timeout=OPEN_DEADLINE)
-            channel.settimeout(OPEN_DEADLINE)
-            channel.exec_command("exec sh -c " + shlex.quote(wrapped))
-            if not stdin:
+        for left in reversed(range(_TRIES)):
+            try:
+                channel = self._transport.open_session(timeout=OPEN_DEADLINE)
+                channel.settimeout(OPEN_DEADLINE)
+                channel.exec_command("exec sh -c " + shlex.quote(wrapped))
+                break
+            except _ERRORS as error:
+                self._log.check(f"starting {shown(command)}")
+                if not left or not self.alive or isinstance(error, TimeoutError):
+                    raise GuestLost(f"starting {shown(command)}: SSH: {error}") from None
+        if not stdin:
+            with contextlib.suppress(*_ERRORS):  # it may have ended already
                 channel.shutdown_write()
-        except _ERRORS as error:
-            self._log.check(f"starting {shown(command)}")
-            raise GuestLost(f"starting {shown(command)}: SSH: {error}") from None
         running = Command(channel, self._transport, stdin or b"")
         with self._lock:
             self._commands = [*(c for c in self._commands if not c.done), running]
@@ -89,6 +103,7 @@ class Link:
                 raise GuestLost(f"running {shown(command)}: the SSH link broke")
             if time.monotonic() >= deadline:
                 running.kill()
+                wait_for(lambda: running.poll() is not None, _WHY)  # see _TRIES
                 raise GuestLost(f"running {shown(command)}: no end within {timeout:g} s")
             time.sleep(0.005)
         return done
@@ -150,6 +165,7 @@ class Command:
         self._err = bytearray()
         self._done: Completed | None = None
         self._status_at = 0.0
+        self._killed_at = 0.0
         self._lock = threading.Lock()
 
     @property
@@ -164,6 +180,8 @@ class Command:
     def poll(self) -> Completed | None:
         with self._lock:
             if self._done is None:
+                if self._killed_at and time.monotonic() - self._killed_at > _AGAIN:
+                    self.kill()
                 self._feed()
                 ended = self._ended()  # asked first: what came before the end is then there
                 self._drain()
@@ -179,6 +197,7 @@ class Command:
 
     def kill(self) -> None:
         """By a signal on the channel (RFC 4254, 6.9), which paramiko has no call for."""
+        self._killed_at = time.monotonic()
         message = paramiko.Message()
         message.add_byte(paramiko.common.cMSG_CHANNEL_REQUEST)
         message.add_int(self._channel.remote_chanid)
