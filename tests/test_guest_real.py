@@ -119,12 +119,17 @@ def test_a_command_without_end_is_given_up(guest: QemuGuest) -> None:
 
 
 def test_commands_start_while_others_end(guest: QemuGuest) -> None:
-    """dropbear refused 6 of 136 of them."""
-    for round_ in range(50):
+    """dropbear refused 6 of 136 such commands."""
+
+    def beside_another(delay: float) -> bytes:
         other = guest.start("sleep 0.1")
-        time.sleep(0.1 + round_ % 10 * 0.02)
-        assert guest.run("echo here", timeout=30).out == b"here\n"
+        time.sleep(delay)
+        out = guest.run("echo here", timeout=30).out
         assert wait_for(lambda: other.poll() is not None, 30)
+        return out
+
+    for turn in range(50):
+        assert beside_another(0.1 + turn % 10 * 0.02) == b"here\n"
 
 
 def test_a_pushed_file_arrives_whole(guest: QemuGuest) -> None:
