@@ -204,7 +204,9 @@ def test_plan_is_read_and_its_mistakes_are_told(tmp_path: Path) -> None:
     assert (plan.name, plan.runs, plan.seconds) == ("plan", 5, 30)
     for text, told in (
         ("kernels: [v5.10-debug]\nrnus: 5\n", "rnus"),
-        ("kernels: []\n", "kernels"),
+        ("kernels: []\n", "kernels: expected at least one kernel"),
+        ("runs: 3\nkernel: [v5.10-debug]\n", r"yaml:2: unknown key 'kernel'; expected kernels\?"),
+        ("runs: 3\n", "kernels: expected at least one kernel"),
         ("kernels: [v5.10-debug]\nsuite: some\n", "suite"),
         ("kernels: [v5.10-debug, v5.10-debug]\n", "different names"),
     ):

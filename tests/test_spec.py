@@ -111,6 +111,8 @@ NODE = "nodes:\n  - {memory: 512M, cpus: 1}\n  - {memory: 512M, cpus: 1}\n"
     ("text", "complaint"),
     [
         ("about: none\n", "nodes: expected at least one node"),
+        ("node: [{memory: 512M, cpus: 1}]\n", r"m\.yaml:1: unknown key 'node'; expected nodes\?"),
+        ("nodes: [{memry: 512M, cpus: 1}]\n", r"unknown key '.*memry'; expected memory\?"),
         ("nodes: [{memory: much, cpus: 1}]\n", r"m\.yaml:1: .*memory: expected a size"),
         ("nodes: [{memory: 512M, cpus: one}]\n", "cpus: expected a whole number, got 'one'"),
         ("nodes: [{memory: 0, cpus: 1}]\n", "memory and a CPU on node 0"),

@@ -44,6 +44,8 @@ class View:
 
     def fail(self, key: str, expected: str, got: str = "") -> NoReturn:
         """Raise for ``key``, which was read but does not make sense."""
+        if key not in self._values:
+            self._misspelt(key)
         self._fail(self._values.get(key, self._node), key, expected, got)
 
     def text(self, key: str, default: str | None = None) -> str:
@@ -106,15 +108,25 @@ class View:
             if name not in self._asked:
                 near = difflib.get_close_matches(name, self._asked, 1)
                 known = near[0] + "?" if near else "one of " + ", ".join(sorted(self._asked))
-                raise SpecError(
-                    f"{self.file}:{self._lines[name]}: unknown key {self._path(name)!r}; "
-                    f"expected {known}"
-                )
+                self._unknown(name, known)
+
+    def _misspelt(self, key: str) -> None:
+        """A key that is missing may stand there by another name, which nobody has asked for."""
+        unread = [name for name in self._values if name not in self._asked]
+        for name in difflib.get_close_matches(key, unread, 1, 0.75):
+            self._unknown(name, f"{key}?")
+
+    def _unknown(self, name: str, expected: str) -> NoReturn:
+        raise SpecError(
+            f"{self.file}:{self._lines[name]}: unknown key {self._path(name)!r}; "
+            f"expected {expected}"
+        )
 
     def _get(self, key: str, expected: str, optional: bool) -> yaml.Node | None:
         self._asked.add(key)
         node = self._values.get(key)
         if node is None and not optional:
+            self._misspelt(key)
             self._fail(self._node, key, expected, "nothing: the key is missing")
         return node
 
