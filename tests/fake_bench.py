@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness.campaign.bench import Ready
@@ -19,6 +20,8 @@ from harness.spec.kernel import KernelSpec
 RACE = Sighting("0123456789ab", "memory: page migration", "KASAN: use-after-free in rmap_walk")
 OTHER = Sighting("ba9876543210", "lockdep: hugetlb", "circular locking in hugetlb_fault")
 VOID = Count(Seen.VOID, why="moved (reproducer): only 0 of 20 needed")
+
+_FOLDERS = itertools.count(1)
 
 
 def spec_of(name: str) -> KernelSpec:
@@ -76,7 +79,7 @@ class FakeBench:
 
     def next(self, timeout: float | None = None) -> list[tuple[Future[Count], Count]]:
         future, name = self._under_way.pop()
-        count = self.outcome(name)
+        count = replace(self.outcome(name), folder=f"run/{next(_FOLDERS):03}-{name}")
         future.set_result(count)
         return [(future, count)]
 

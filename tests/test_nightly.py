@@ -186,6 +186,8 @@ def test_culprit_of_what_is_new_is_looked_for(tmp_path: Path) -> None:
         tonight, lines, before = Nightly(plan, date, tmp_path / "plan", hosts).run()
     told = "\n".join(summary(tonight, lines, before))
     assert f"{ids[culprit][:12]} is the first bad commit" in told
+    # The nights' own runs count, but for the failure that it was begun for.
+    assert "(7 made before)" in told
 
 
 def test_new_bug_of_no_git_source_is_not_bisected(tmp_path: Path) -> None:

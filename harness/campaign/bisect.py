@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from enum import Enum
@@ -22,6 +22,7 @@ from harness.campaign.bench import Bench, Ready
 from harness.campaign.casebook import Casebook, assumed, belief, costs, fold
 from harness.campaign.commits import Commits
 from harness.campaign.count import Count, as_json
+from harness.campaign.earlier import Earlier
 from harness.campaign.logbook import Event, Logbook
 from harness.campaign.search import Batch, Policy, consider
 from harness.errors import CompileError, PatchError
@@ -65,7 +66,9 @@ class Answer:
 
 @dataclass
 class Bisection:
-    """One bisection under way: ``book`` sums up what ``log`` holds."""
+    """One bisection under way: ``book`` sums up what ``log`` holds, ``earlier`` are runs that may
+    be of its commits.
+    """
 
     commits: Commits
     log: Logbook
@@ -73,6 +76,7 @@ class Bisection:
     on_event: Callable[[Event, Casebook], None] = lambda event, book: None
     image_of: Callable[[Ready], str] = lambda ready: ready.kernel.content_id
     patience: int = PATIENCE
+    earlier: Earlier = field(default_factory=dict)
     book: Casebook = field(init=False)
 
     def __post_init__(self) -> None:
@@ -84,6 +88,12 @@ class Bisection:
         made = self.log.append(event, facts)
         self.book.take(made)
         self.on_event(made, self.book)
+
+    def take_over(self, commit: int, counts: Iterable[Count]) -> None:
+        """Runs of ``commit`` that were made before this bisection; each is taken once."""
+        for count in counts:
+            if count.folder not in self.book.taken:
+                self.note("run", commit=commit, earlier=True, **as_json(count))
 
     def run(self, bench: Bench, budget: Budget) -> Answer:
         """Go on until there is an answer; what has been learned before is built upon."""
@@ -223,6 +233,7 @@ class _Sitting:
         image = self._owner.image_of(ready)
         if self._book.builds.get(commit) is None or ready.seconds > 5.0:
             self._owner.note("build", commit=commit, seconds=round(ready.seconds, 2), image=image)
+        self._owner.take_over(commit, self._owner.earlier.get(ready.kernel.content_id, ()))
 
     def _answer(self, step: Leader | None, seen: Belief) -> Answer:
         if step is None:

@@ -59,6 +59,8 @@ class Casebook:
     builds: dict[int, Built] = field(default_factory=dict)
     run_seconds: list[float] = field(default_factory=list)
     spent: float = 0.0
+    taken: set[str] = field(default_factory=set)
+    """The folders of runs that were made before."""
 
     def take(self, event: Event) -> None:
         """Add one event.  Raises UsageError for one that this bisection cannot have."""
@@ -78,7 +80,11 @@ class Casebook:
         if not 0 <= commit <= self.n:
             raise ValueError(f"there is no commit {commit}")
         if kind == "run":
-            self._run(commit, from_json(event))
+            count = from_json(event)
+            self._run(commit, count)
+            if event.get("earlier"):
+                self.taken.add(count.folder)
+                return
             seconds = float(event["seconds"])
             self.run_seconds.append(seconds)
             self.spent += seconds

@@ -7,7 +7,7 @@ where it was, one that is started twice runs nothing twice, and one that is miss
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -15,7 +15,7 @@ from typing import Protocol
 from harness.campaign.bench import Bench, Ready
 from harness.campaign.bisect import Bisection, Budget
 from harness.campaign.commits import commit_range
-from harness.campaign.count import as_json
+from harness.campaign.count import Count, as_json
 from harness.campaign.logbook import Logbook
 from harness.campaign.night import Change, Line, Night, compare, nights_of
 from harness.campaign.rate import Tally, Until, enough
@@ -166,7 +166,19 @@ class Nightly:
             under = Bisection(commits, Logbook(folder / "bisect.jsonl"), image_of=image_of)
             if not under.book.wanted:
                 under.note("wanted", race=line.race, title=line.title)
+            under.take_over(commits.n, _but_first(tonight.counted(line.place), line.race))
+            for night in before:
+                if night.commits.get(kernel) == good:
+                    under.take_over(0, night.counted(line.place))
             answer = under.run(self.hosts.bench(case), Budget(seconds=seconds))
         except (UsageError, CompileError, PatchError) as error:
             return [f"could not be bisected: {error.what}"]
         return list(report(answer, under.book, commits))
+
+
+def _but_first(counts: Sequence[Count], race: str) -> list[Count]:
+    """All but the first failure: it is for this one that the bug is looked for, and so it says
+    nothing of how often the bad end fails.
+    """
+    first = next((n for n, count in enumerate(counts) if count.shows(race)), len(counts))
+    return [*counts[:first], *counts[first + 1 :]]

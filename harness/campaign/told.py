@@ -31,12 +31,14 @@ def event_line(event: Event, book: Casebook, commits: Commits) -> str:
     if kind == "word":
         return f"{name}: {event['word']}, says a person"
     tally = book.counts.get(number, Tally())
-    what = event["seen"]
+    what = str(event["seen"])
     shown = [words[1] for words in event.get("sightings", [])]
     if what == Seen.FAIL.value and book.wanted not in shown:
         what = f"another bug ({event['sightings'][0][2]}), which does not count"
     elif what == Seen.VOID.value:
         what = f"does not count: {event.get('why', '')}"
+    if event.get("earlier"):
+        what += f" in {event.get('folder') or 'an earlier run'}"
     return f"{name}: {what}; {tally.fails} of {tally.runs} failed so far"
 
 
@@ -126,7 +128,8 @@ def counts(book: Casebook, commits: Commits) -> Iterator[str]:
         if number in words:
             parts.append("said to be " + ("bad" if words[number] else "good"))
         yield f"  {commit.name:>12}  {', '.join(parts):<24}  {commit.title[:36]}".rstrip()
+    before = f" ({len(book.taken)} made before)" if book.taken else ""
     yield (
-        f"  {book.runs} runs and {len(book.builds)} builds of {commits.n} commits"
+        f"  {book.runs} runs{before} and {len(book.builds)} builds of {commits.n} commits"
         f" ({commits.told}) in {book.spent:.0f} s of work"
     )

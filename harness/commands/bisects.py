@@ -16,6 +16,7 @@ from harness.campaign.bisect import Answer, Bisection, Budget, Ending, forecast
 from harness.campaign.casebook import Casebook
 from harness.campaign.commits import Commits
 from harness.campaign.course import LOG, named, start_of
+from harness.campaign.earlier import Earlier, earlier
 from harness.campaign.logbook import Event, Logbook
 from harness.campaign.sameness import image_of
 from harness.campaign.search import Policy
@@ -75,6 +76,15 @@ def add(verbs: Any) -> None:
 
 
 def _limits(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--from",
+        dest="given",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="RUN",
+        help="a run's folder, say of harness rate: what it holds of the same kernels counts too",
+    )
     verb.add_argument("--confidence", type=share, help="that the answer is right: 0.95")
     verb.add_argument("--runs", type=positive, help="at most in this sitting")
     verb.add_argument("--for", dest="budget", type=positive, help="seconds, likewise")
@@ -104,6 +114,7 @@ class _Begun:
     plan: Series
     commits: Commits
     policy: Policy
+    earlier: Earlier
 
 
 def run_start(args: argparse.Namespace) -> int:
@@ -111,6 +122,7 @@ def run_start(args: argparse.Namespace) -> int:
     base = plan.kernels[0]
     if args.dry_run:
         return dry(plan, f"# and each commit of {args.series or args.range}, as it is asked for")
+    known = earlier(args.given, plan)
     folder = RunFolder(["harness", *sys.argv[1:]], args.results)
     parts = folder.path / "commits"
     facts: dict[str, object] = {}
@@ -139,13 +151,14 @@ def run_start(args: argparse.Namespace) -> int:
         "accel": args.accel,
         "append": list(args.append),
         "confidence": confidence,
+        "from": [str(folder.absolute()) for folder in args.given],
         "commits": [[c.name, c.title, c.tree] for c in commits.all],
     }
     log = Logbook(folder.path / LOG)
     log.append("start", facts)
     if args.race:
         log.append("wanted", {"race": args.race})
-    begun = _Begun(folder.path, plan, commits, Policy(confidence=confidence))
+    begun = _Begun(folder.path, plan, commits, Policy(confidence=confidence), known)
     return _go_on(begun, folder, args, progress)
 
 
@@ -277,7 +290,10 @@ def _begun(folder: Path, args: argparse.Namespace, progress: Progress) -> _Begun
             hint="start anew; the counts of another source prove nothing",
         )
     confidence = getattr(args, "confidence", None) or float(facts["confidence"])
-    return _Begun(folder, plan, commits, Policy(confidence=confidence))
+    # Those of the start may be gone by now: what was taken over of them is in the log.
+    given = [Path(text) for text in facts.get("from", ()) if Path(text).exists()]
+    known = earlier([*given, *args.given], plan)
+    return _Begun(folder, plan, commits, Policy(confidence=confidence), known)
 
 
 def _go_on(
@@ -299,7 +315,7 @@ def _go_on(
 
     with log.held():
         folder = folder or RunFolder(["harness", *sys.argv[1:]], args.results)
-        under = Bisection(commits, log, begun.policy, tell, image_of)
+        under = Bisection(commits, log, begun.policy, tell, image_of, earlier=begun.earlier)
         answer: Answer | None = None
         try:
             with bench_for(begun.plan, folder, progress, args.cluster) as bench:
