@@ -123,6 +123,18 @@ def test_the_page_says_what_the_record_says(run: Path) -> None:
     assert {link for link in links if link.startswith("trial-")} <= set(ids)
 
 
+def test_what_a_report_came_of_is_folded_below_it(tmp_path: Path) -> None:
+    text = page_of(samples.write_run(tmp_path, samples.run([samples.cascade()])))
+    assert "VM_BUG_ON_PAGE(page_mapped(page))" in text
+    assert "Kernel panic: fatal exception" in text
+    first, folded = text.split('<details class="after">')
+    assert samples.CONSEQUENCE not in first
+    assert folded.startswith("<summary>2 reports behind it by the same task")
+    inside, outside = folded.split("</section>\n</details>")
+    assert inside.count('<h4 class="title">WARNING in do_exit') == 2
+    assert "use-after-free Write in other" in outside
+
+
 def test_files_are_linked_beside_the_run_and_only_there(run: Path, tmp_path: Path) -> None:
     assert "001-anon_fork_migrate--v5.10-anon-race/console.log" in page_of(run)
     shutil.rmtree(run / "001-anon_fork_migrate--v5.10-anon-race")

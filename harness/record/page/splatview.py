@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from harness.record.chains import Chain
 from harness.splat.blame import is_machinery
 from harness.splat.frames import base_name
 
@@ -61,7 +62,9 @@ class StackView:
 
 @dataclass(frozen=True)
 class SplatView:
-    """``beside`` are stacks of where an object came from and went, to be read together."""
+    """``beside`` are stacks of where an object came from and went, to be read together; ``after``
+    are reports that came of this one.
+    """
 
     title: str
     headline: str
@@ -74,16 +77,26 @@ class SplatView:
     scenario: str
     corrupted: str
     text: str
+    after: Sequence[SplatView] = ()
+
+
+def chain_view(chain: Chain, sources: Sequence[Json]) -> SplatView:
+    """A report with what came of it."""
+    return replace(
+        splat_view(chain.first, sources), after=[splat_view(splat, ()) for splat in chain.after]
+    )
 
 
 def splat_view(splat: Json, sources: Sequence[Json]) -> SplatView:
     excerpts = {source["place"]: _excerpt(source) for source in sources}
     made = [(s["name"], _stack(s, splat, excerpts)) for s in splat.get("stacks", [])]
     named = [
+        ("assertion", splat.get("assertion", "")),
         ("task", splat.get("task", "")),
         ("access", splat.get("access", "")),
         ("object", splat.get("object", "")),
         ("kernel's clock", f"{splat['stamp']:.3f} s" if splat.get("stamp", -1) >= 0 else ""),
+        ("ends with", ", ".join(splat.get("secondary", []))),
     ]
     return SplatView(
         title=splat["title"],

@@ -12,9 +12,10 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
+from harness.record.chains import chains, counted
 from harness.record.page.plots import Moment, lanes_of, timeline
 from harness.record.page.render import seconds
-from harness.record.page.splatview import SplatView, splat_view
+from harness.record.page.splatview import SplatView, chain_view
 
 Json = Mapping[str, Any]
 
@@ -36,7 +37,9 @@ class CounterRow:
 
 @dataclass(frozen=True)
 class TrialView:
-    """``key`` names it within the page; ``shown`` tells whether its detail is in the page."""
+    """``key`` names it within the page; ``shown`` tells whether its detail is in the page;
+    ``told`` are the reasons that need words.
+    """
 
     key: str
     case: str
@@ -46,9 +49,10 @@ class TrialView:
     document: Json
     shown: bool = True
     reason: str = ""
+    told: Sequence[Json] = ()
     files: Sequence[tuple[str, str]] = ()
     splats: Sequence[SplatView] = ()
-    more_splats: int = 0
+    more_splats: Sequence[str] = ()
     boot_splats: Sequence[SplatView] = ()
     plot: Markup = field(default_factory=Markup)
     plot_rows: Sequence[tuple[str, str, str]] = ()
@@ -83,7 +87,7 @@ def detailed(view: TrialView, folder: Path | None, page: Path | None) -> TrialVi
     """
     document = view.document
     sources = document.get("sources", [])
-    splats = [splat_view(splat, sources) for splat in document["splats"][:_SPLATS]]
+    reports = chains(document["splats"])
     pace = document.get("pace", {"counters": {}, "console": []})
     lanes = lanes_of(pace["counters"], document["reproducer"]["counts"], pace["console"])
     return TrialView(
@@ -94,10 +98,12 @@ def detailed(view: TrialView, folder: Path | None, page: Path | None) -> TrialVi
         verdict=view.verdict,
         document=document,
         reason=view.reason,
+        # Reports are shown themselves.
+        told=[r for r in document["reasons"] if not reports or r["oracle"] != "splat"],
         files=_files(folder, page),
-        splats=splats,
-        more_splats=len(document["splats"]) - len(splats),
-        boot_splats=[splat_view(s, ()) for s in document["boot_splats"][:_SPLATS]],
+        splats=[chain_view(chain, sources) for chain in reports[:_SPLATS]],
+        more_splats=counted([chain.first for chain in reports[_SPLATS:]]),
+        boot_splats=[chain_view(c, ()) for c in chains(document["boot_splats"])[:_SPLATS]],
         plot=_plot(document, lanes) if lanes else Markup(""),
         plot_rows=[
             (lane.title, line.label, f"{line.points[0][1]:.6g} to {line.points[-1][1]:.6g}")
