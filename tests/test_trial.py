@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.guest.seam import LifeEvent
+from harness.paths import PROJECT
 from harness.spec.case import AtLeast, Detector, Needs, Source, TestCase
 from harness.trial import results, snapshot
 from harness.trial.evidence import Evidence
@@ -83,6 +84,13 @@ def test_a_cascade_is_one_bug_and_its_consequence(case: TestCase) -> None:
     assert "may be what came of it" not in first
     assert second.endswith("behind another of its task: may be what came of it")
     assert len(seen.splats) == 2
+
+
+def test_a_reason_says_what_the_source_demanded(case: TestCase) -> None:
+    said = (PROJECT / "tests/consoles/v5.10-punch-mapped-not-unmapped.log").read_bytes()
+    verdict, _ = trial(case, Script(said=said[said.index(b"page dumped") - 400 :]))
+    assert "unaccount_page_cache_page" in verdict.reasons[0].text
+    assert verdict.reasons[0].text.endswith(": VM_BUG_ON_PAGE(page_mapped(page))")
 
 
 def test_out_of_memory_is_no_bug_and_no_pass(case: TestCase) -> None:

@@ -44,6 +44,8 @@ def evidence_lines(result: TrialResult) -> list[str]:
     if seen.splats:
         first = seen.splats[0]
         lines.append(first.headline)
+        if first.assertion:
+            lines.append(first.assertion)
         if first.function:
             lines.append(f"in {first.function}")
         if first.place:

@@ -47,8 +47,10 @@ def _failures(case: TestCase, seen: Evidence) -> Iterator[Reason]:
     splats = [splat for splat in seen.splats if splat.is_bug]
     for splat in splats:
         place = f" ({splat.place})" if splat.place else ""
+        because = f": {splat.assertion}" if splat.assertion else ""
         after = ", behind another of its task: may be what came of it"
-        yield Reason("splat", splat.title + place + (after if splat.follows >= 0 else ""))
+        after = after if splat.follows >= 0 else ""
+        yield Reason("splat", splat.title + place + because + after)
     # A panic for want of memory is no more the kernel's fault than the kills before it.
     starved = not splats and any(not splat.is_bug for splat in seen.splats)
     for life in seen.life:
