@@ -134,6 +134,18 @@ def test_kcidb_is_valid(run: Run) -> None:
     assert report["checkouts"][0]["patchset_hash"] == digest
 
 
+def test_what_came_of_a_report_is_no_issue_of_its_own(tmp_path: Path) -> None:
+    folder = samples.write_run(tmp_path, samples.run([samples.cascade()]))
+    report = kcidb(load_run(folder))
+    kcidb_io.schema.LATEST.validate(report)
+    comments = [issue["comment"] for issue in report["issues"]]
+    assert comments == [
+        "KASAN: use-after-free Write in other at mm/rmap.c:1830",
+        f"{samples.TITLE} at mm/rmap.c:1830: VM_BUG_ON_PAGE(page_mapped(page))",
+    ]
+    assert report["tests"][0]["misc"]["came_of_it"] == ["WARNING in do_exit (2 times)"]
+
+
 def test_json_follows_our_schema(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     schema = json.loads((PROJECT / "results" / "result.schema.json").read_text())
     assert main(["export", "json", str(folder)]) == 0
@@ -170,6 +182,19 @@ def test_mail_says_in_order_what_is_asked_of_a_report() -> None:
     assert "dump_stack" not in body
     assert "stale" not in body
     assert all(len(line) <= 100 for line in body.splitlines())
+
+
+def test_a_mail_is_about_one_report_and_names_the_others() -> None:
+    text = mail(samples.cascade(), seen=None)
+    order = (
+        "assertion: VM_BUG_ON_PAGE(page_mapped(page))",
+        "unlink_anon_vmas mm/rmap.c:405",
+        "It ends with: Kernel panic: fatal exception",
+        "perhaps what came of it:\n  WARNING in do_exit (2 times)\n",
+        "Other reports of the trial:\n  KASAN: use-after-free Write in other\n",
+        "The reproducer",
+    )
+    assert [text.index(word) for word in order] == sorted(text.index(word) for word in order)
 
 
 def test_a_hostile_mail_keeps_its_headers() -> None:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from harness.record.chains import chains, counted
 from harness.record.load import Run
 from harness.record.text import plain
 
@@ -106,6 +107,9 @@ def _test(run: Run, trial: Mapping[str, Any], build: str, origin: str) -> Json:
             "repeat": [_text(word) for word in trial["repeat"]],
             "exercised": {c["counter"]: c["reached"] for c in trial["exercised"]},
             "counts": dict(trial["reproducer"]["counts"]),
+            "came_of_it": [
+                _text(title) for chain in chains(trial["splats"]) for title in counted(chain.after)
+            ],
         },
     }
     if excerpt := "\n".join(part for part in (reasons, *texts) if part):
@@ -114,10 +118,11 @@ def _test(run: Run, trial: Mapping[str, Any], build: str, origin: str) -> Json:
 
 
 def _issues(trial: Mapping[str, Any], test: str, origin: str) -> Iterator[tuple[Json, Json]]:
-    """Each splat once, however often the trial printed it."""
+    """Each splat once, however often the trial printed it; what came of another is no issue."""
     if trial["verdict"] != "FAIL":
         return
-    seen = {splat["signature"]: splat for splat in reversed(trial["splats"])}
+    firsts = [chain.first for chain in chains(trial["splats"])]
+    seen = {splat["signature"]: splat for splat in reversed(firsts)}
     for signature, splat in seen.items():
         identity = f"{origin}:{_text(signature)}"
         yield (
@@ -125,7 +130,7 @@ def _issues(trial: Mapping[str, Any], test: str, origin: str) -> Iterator[tuple[
                 **{"id": identity, "version": 1, "origin": origin},
                 "report_subject": _text(splat["title"]),
                 "culprit": {"code": True, "tool": False, "harness": False},
-                "comment": _text(f"{splat['title']} at {splat['place']}".removesuffix(" at ")),
+                "comment": _text(_comment(splat)),
             },
             {
                 **{"id": f"{identity}/{test.partition(':')[2]}", "origin": origin},
@@ -133,6 +138,12 @@ def _issues(trial: Mapping[str, Any], test: str, origin: str) -> Iterator[tuple[
                 **{"test_id": test, "present": True},
             },
         )
+
+
+def _comment(splat: Mapping[str, Any]) -> str:
+    place = f" at {splat['place']}" if splat["place"] else ""
+    because = f": {splat['assertion']}" if splat.get("assertion") else ""
+    return f"{splat['title']}{place}{because}"
 
 
 def _text(text: str) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UsageError
+from harness.record.chains import Chain, chains, counted
 from harness.record.text import one_line, plain
 from harness.splat.blame import is_machinery
 from harness.splat.frames import base_name
@@ -24,6 +25,7 @@ Json = Mapping[str, Any]
 
 WIDTH = 75
 _FRAMES = 16
+_OTHERS = 8
 _TOP = 3
 
 
@@ -34,7 +36,8 @@ def mail(trial: Json, *, source: str = "", config: Path | None = None, seen: Jso
             f"{trial['folder']}: {trial['verdict']} without a kernel report",
             hint="a mail is made of a trial with a splat",
         )
-    splat = trial["splats"][0]
+    first, *others = chains(trial["splats"])
+    splat = first.first
     subject = one_line(f"[BUG] hugetlb: {splat['title']}", 300)
     lines = [
         f"Subject: {_header(subject)}",
@@ -50,6 +53,7 @@ def mail(trial: Json, *, source: str = "", config: Path | None = None, seen: Jso
         *_kernel(trial),
         "",
         *_report(splat),
+        *_behind(first, others),
         "",
         *_reproducer(trial, source),
         "",
@@ -107,7 +111,7 @@ def _report(splat: Json) -> Iterator[str]:
     yield splat["headline"]
     if splat.get("corrupted"):
         yield f"(not to be trusted word for word: {splat['corrupted']})"
-    for name in ("task", "access", "object"):
+    for name in ("assertion", "task", "access", "object"):
         if splat.get(name):
             yield f"{name}: {splat[name]}"
     if not splat.get("stacks"):
@@ -127,6 +131,24 @@ def _report(splat: Json) -> Iterator[str]:
     if splat.get("scenario"):
         yield ""
         yield from splat["scenario"].splitlines()
+
+
+def _behind(chain: Chain, others: Sequence[Chain]) -> Iterator[str]:
+    """Reports beside the one that the mail is about, by their titles."""
+    if chain.behind:
+        yield ""
+        yield f"It ends with: {', '.join(chain.behind)}"
+    for told, reports in (
+        ("Behind it by the same task, perhaps what came of it:", chain.after),
+        ("Other reports of the trial:", [other.first for other in others]),
+    ):
+        if reports:
+            yield ""
+            yield told
+            listed = counted(reports)
+            yield from (f"  {title}" for title in listed[:_OTHERS])
+            if len(listed) > _OTHERS:
+                yield f"  ... {len(listed) - _OTHERS} more"
 
 
 def _reproducer(trial: Json, source: str) -> Iterator[str]:
