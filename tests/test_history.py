@@ -102,6 +102,27 @@ def test_a_signature_over_time(history: History, tmp_path: Path) -> None:
         questions.signature(history, "ffff")
 
 
+def test_what_only_came_of_another_report_is_told_apart(
+    own_history: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = samples.write_run(tmp_path, samples.run([samples.cascade()]))
+    assert main(["history", "import", str(folder)]) == 0
+    with History(own_history) as history:
+        views = history.db.execute("SELECT place_in_trial, follows, assertion FROM splats")
+        assert sorted(tuple(row)[:2] for row in views) == [(0, None), (1, 0), (2, 0), (3, None)]
+        own = {row["signature"][:4]: row["own"] for row in questions.signatures(history)}
+        assert own == {"4c1f": 1, "eeee": 1, "dddd": 0}
+    capsys.readouterr()
+    assert main(["history"]) == 0
+    assert samples.CONSEQUENCE not in capsys.readouterr().out
+    assert main(["history", "signatures"]) == 0
+    listed, came = capsys.readouterr().out.split("1 more came of other reports alone:")
+    assert samples.CONSEQUENCE not in listed
+    assert samples.CONSEQUENCE in came
+    assert main(["history", "signature", "dddd"]) == 0
+    assert "in 1 of them behind another report of its task" in capsys.readouterr().out
+
+
 def test_views_answer_any_sql_tool(history: History, run: Path) -> None:
     import_folders(history, [run])
     other = sqlite3.connect(f"file:{history.file}?mode=ro", uri=True)
@@ -212,6 +233,27 @@ def test_every_old_version_is_brought_up_to_date(tmp_path: Path) -> None:
             assert questions.totals(history).trials == 0
 
 
+def test_a_history_of_version_1_keeps_what_it_holds(tmp_path: Path) -> None:
+    db = sqlite3.connect(tmp_path / "1.db")
+    db.executescript(schema.STEPS[0])
+    db.executescript(
+        f"""PRAGMA application_id = {schema.APPLICATION}; PRAGMA user_version = 1;
+        INSERT INTO run (id, name, started, command, host, folder)
+        VALUES (1, 'r', '', '[]', '', '');
+        INSERT INTO kernel VALUES (1, 'k', '', '', '', '', '[]', '[]', NULL);
+        INSERT INTO trial
+        VALUES (1, 1, 'f', 'c', 'FAIL', '', '', '2026', 1, 'm', 1, 1, 1, 1, '[]', 's');
+        INSERT INTO splat VALUES (1, 0, 0, 's', 'race', 'KASAN', '', 'title', 'f', 'p');"""
+    )
+    db.close()
+    with History(tmp_path / "1.db") as history:
+        import_folders(
+            history, [samples.write_run(tmp_path, samples.run([samples.trial("FAIL", 1)]))]
+        )
+        assert {row["signature"] for row in questions.signatures(history)} == {"s", "4c1f00aa11bb"}
+        assert history.check() == []
+
+
 @pytest.mark.parametrize("content", [b"not a database at all, but long enough " * 40, b"\0" * 5000])
 def test_a_file_that_is_no_history(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "h.db"
@@ -295,9 +337,11 @@ def killed_writers(base: Path, kills: int, seed: int) -> tuple[int, int]:
             assert writer.stdout
             word, _, name = writer.stdout.readline().decode().strip().partition(" ")
             assert word == "ready"
-            time.sleep(dice.random() * 0.25)
+            # A moment within a trial, not of the clock: on a busy host nothing would be written.
+            told = b"".join(writer.stdout.readline() for _ in range(dice.randrange(8)))
+            time.sleep(dice.random() * 0.03)
             writer.send_signal(signal.SIGKILL)
-            said = writer.stdout.read().decode().splitlines(keepends=True)
+            said = (told + writer.stdout.read()).decode().splitlines(keepends=True)
             finished |= {(name, line.strip()) for line in said if line.endswith("\n")}
         for run in (place / "results").iterdir():
             load_run(run)  # whole, or it raises

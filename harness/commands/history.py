@@ -112,7 +112,7 @@ def overview(args: argparse.Namespace) -> int:
         print(f"{history.file}: {totals.runs} runs, {totals.trials} trials ({told or 'none'})")
         if totals.trials:
             print(f"from {day(totals.first)} to {day(totals.last)}")
-        newest = questions.signatures(history)[:8]
+        newest = [row for row in questions.signatures(history) if row["own"]][:8]
         if newest:
             _show(("signature", "title", "first", "last", "trials", "kernels"), _seen(newest))
         _show(("run", "trials", "pass", "fail", "command"), _runs(questions.runs(history, 8)))
@@ -154,7 +154,14 @@ def rates(args: argparse.Namespace) -> int:
 def signatures(args: argparse.Namespace) -> int:
     with opened(args) as history:
         found = questions.signatures(history, args.case, args.kernel)
-        _show(("signature", "title", "first", "last", "trials", "kernels"), _seen(found))
+        own = [row for row in found if row["own"]]
+        _show(("signature", "title", "first", "last", "trials", "kernels"), _seen(own))
+        if len(own) < len(found):
+            print(f"{len(found) - len(own)} more came of other reports alone:")
+            _show(
+                ("signature", "title", "first", "last", "trials", "kernels"),
+                _seen([row for row in found if not row["own"]]),
+            )
     return 0
 
 
@@ -174,6 +181,8 @@ def one_signature(args: argparse.Namespace) -> int:
         row = next(r for r in questions.signatures(history) if r["signature"] == wanted)
         print(f"{plain(row['title'])}\nsignature {wanted}, race {row['race_key']}")
         print(f"first seen {row['first_seen']}, last {row['last_seen']}, {row['trials']} trials")
+        if behind := row["trials"] - row["own"]:
+            print(f"in {behind} of them behind another report of its task, perhaps come of that")
         drawn = [
             (r["day"], r["test_case"], r["kernel"], f"{r['seen']} of {r['decided']}")
             for r in questions.sightings(history, wanted)

@@ -180,7 +180,7 @@ def _trial_row(db: sqlite3.Connection, row: int, run: Run, trial: Json) -> None:
         return
     number = made.lastrowid
     db.executemany(
-        "INSERT INTO splat VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", _splat_rows(number, trial)
+        "INSERT INTO splat VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", _splat_rows(number, trial)
     )
     db.executemany(
         "INSERT OR REPLACE INTO counter VALUES (?, ?, ?, ?, ?)", _counter_rows(number, trial)
@@ -190,12 +190,16 @@ def _trial_row(db: sqlite3.Connection, row: int, run: Run, trial: Json) -> None:
 
 def _splat_rows(number: int | None, trial: Json) -> Iterator[tuple[Any, ...]]:
     for at_boot, splats in ((0, trial["splats"]), (1, trial["boot_splats"])):
+        places = {splat.get("start"): place for place, splat in enumerate(splats)}
         for place, splat in enumerate(splats):
+            follows = splat.get("follows")
             yield _storable(
                 *(number, place, at_boot, splat["signature"]),
                 splat.get("race_key", splat["signature"]),
                 *(splat["family"], splat["kind"], splat["title"]),
                 *(splat["function"], splat["place"]),
+                None if follows is None else places.get(follows),
+                splat.get("assertion", ""),
             )
 
 

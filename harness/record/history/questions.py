@@ -55,12 +55,15 @@ def rates(history: History, case: str = "", kernel: str = "") -> list[Row]:
 
 
 def signatures(history: History, case: str = "", kernel: str = "") -> list[Row]:
-    """Every signature that was seen, the one seen last first."""
+    """Every signature that was seen, the one seen last first; ``own`` counts the trials where it
+    did not come of another report.
+    """
     return _ask(
         history,
         """SELECT splat.signature, splat.race_key, splat.title, splat.function,
                   min(trial.started) AS first_seen, max(trial.started) AS last_seen,
                   count(DISTINCT trial.id) AS trials,
+                  count(DISTINCT CASE WHEN splat.follows IS NULL THEN trial.id END) AS own,
                   group_concat(DISTINCT kernel.name) AS kernels
            FROM splat JOIN trial ON trial.id = splat.trial
                       JOIN kernel ON kernel.id = trial.kernel

@@ -140,7 +140,29 @@ SELECT counter.name, counter.source, counter.value, counter.least, trial.id AS t
 FROM counter JOIN trial ON trial.id = counter.trial JOIN kernel ON kernel.id = trial.kernel;
 """
 
-STEPS: tuple[str, ...] = (_FIRST,)
+# What came of another report of its trial is no bug beside it.
+_FOLLOWS = """
+ALTER TABLE splat ADD COLUMN follows INTEGER;
+ALTER TABLE splat ADD COLUMN assertion TEXT NOT NULL DEFAULT '';
+
+DROP VIEW splats;
+CREATE VIEW splats AS
+SELECT splat.signature, splat.race_key, splat.family, splat.kind, splat.title, splat.function,
+       splat.place, splat.at_boot, splat.place_in_trial, trial.id AS trial, trial.test_case,
+       kernel.name AS kernel, kernel.release, trial.started, splat.follows, splat.assertion
+FROM splat JOIN trial ON trial.id = splat.trial JOIN kernel ON kernel.id = trial.kernel;
+
+DROP VIEW signatures;
+CREATE VIEW signatures AS
+SELECT splat.signature, splat.race_key, splat.title, splat.function,
+       min(trial.started) AS first_seen, max(trial.started) AS last_seen,
+       count(DISTINCT trial.id) AS trials, count(DISTINCT trial.kernel) AS kernels,
+       count(DISTINCT CASE WHEN splat.follows IS NULL THEN trial.id END) AS trials_of_its_own
+FROM splat JOIN trial ON trial.id = splat.trial
+WHERE NOT splat.at_boot GROUP BY splat.signature;
+"""
+
+STEPS: tuple[str, ...] = (_FIRST, _FOLLOWS)
 """STEPS[n] leads from version n to version n + 1."""
 
 VERSION = len(STEPS)

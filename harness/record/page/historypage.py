@@ -34,7 +34,7 @@ def history_page(history: History, page: Path) -> str:
         number = int(view.key.rpartition("-")[2])
         return with_document(view, documents(history, [number])[number])
 
-    found = [dict(row) for row in questions.signatures(history)]
+    found = [dict(row) for row in questions.signatures(history) if row["own"]]
     context = common(
         trials, lambda v: folders[v.key], page, {r["signature"]: r for r in found}, whole
     )
