@@ -139,17 +139,15 @@ CONSEQUENCE = "WARNING in do_exit"
 
 def cascade(number: int = 1) -> dict[str, Any]:
     """A FAIL whose task broke twice more as it died, and whose other task broke as well."""
-    behind = {"signature": "dddd00aa11bb", "follows": 100, "race_key": "warning: do_exit"}
+    behind: dict[str, Any] = {"follows": 100, "race_key": "warning: do_exit"}
+    first = splat(assertion="VM_BUG_ON_PAGE(page_mapped(page))", follows=None)
     return trial(
         "FAIL",
         number,
         splats=[
-            splat(
-                **{"assertion": "VM_BUG_ON_PAGE(page_mapped(page))", "follows": None},
-                secondary=["Kernel panic: fatal exception"],
-            ),
-            splat(title=CONSEQUENCE, start=950, end=990, **behind),
-            splat(title=CONSEQUENCE, start=1000, end=1090, **behind),
+            first | {"secondary": ["Kernel panic: fatal exception"]},
+            splat("dddd00aa11bb", CONSEQUENCE, start=950, end=990, **behind),
+            splat("dddd00aa11bb", CONSEQUENCE, start=1000, end=1090, **behind),
             splat("eeee00aa11bb", "KASAN: use-after-free Write in other", start=2000, end=2100),
         ],
     )
