@@ -7,6 +7,7 @@ import os
 import quopri
 import re
 import subprocess
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
@@ -110,6 +111,8 @@ def test_version_and_config_are_told(tmp_path: Path) -> None:
     found = report(tmp_path, MAIL + SPLAT)
     assert found.kernel.startswith("5.9.0-rc7")
     assert found.config == "https://example.com/config-5.9.0"
+    prose = "It fell over. Config:\nhttps://example.com/x86.config\n"
+    assert report(tmp_path, prose + SPLAT).config == "https://example.com/x86.config"
 
 
 def test_the_report_of_2020_leads_to_its_case(tmp_path: Path) -> None:
@@ -178,9 +181,50 @@ def test_the_end_says_what_matched(tmp_path: Path, capsys: pytest.CaptureFixture
     results = [result(Outcome.PASS), result(Outcome.FAIL, other)]
     assert from_report._conclude(found, results, 10.0) == 125
     assert "1 failed in another way" in capsys.readouterr().out
+    head = replace(own, function="page_vma_mapped_walk", kind="other")
+    results.append(result(Outcome.FAIL, head))
+    assert from_report._conclude(found, results, 10.0) == 1
+    said = capsys.readouterr().out
+    assert "another head of the same race (memory: page migration), in 1 of 3 trials" in said
+    assert "own signature did not come" in said
     results.append(result(Outcome.FAIL, other, own))
     assert from_report._conclude(found, results, 10.0) == 1
-    assert "the same signature" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "the same signature, in 1 of 4 trials" in said
+    assert "did not come" not in said
+
+
+@pytest.mark.parametrize(("until", "trials"), [("signature", 3), ("race", 2)])
+def test_another_head_of_the_race_ends_it_where_that_is_asked_for(
+    until: str, trials: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (own,) = read(SPLAT.encode())
+    head = replace(own, function="page_vma_mapped_walk", kind="other")
+
+    def run_series(
+        plan: campaign.Series,
+        *_: object,
+        on_result: Callable[[TrialResult], None],
+        enough: Callable[[TrialResult], bool],
+        **__: object,
+    ) -> None:
+        for splats in ((), (head,), (own,), ()):
+            seen = Evidence(splats=splats)
+            verdict = Verdict(Outcome.FAIL if splats else Outcome.PASS)
+            trial = Trial(plan.cases[0], Path("x"), 1)
+            result = TrialResult(trial, verdict, seen, tmp_path, 0.0)
+            ran.append(result)
+            on_result(result)
+            if enough(result):
+                break
+
+    ran: list[TrialResult] = []
+    monkeypatch.setattr(from_report, "run_series", run_series)
+    monkeypatch.setattr(from_report, "show", lambda results: None)
+    file = tmp_path / "mail.txt"
+    file.write_text(MAIL + SPLAT)
+    assert main(["reproduce", "--report", str(file), "-k", "v5.10-debug", "--until", until]) == 1
+    assert len(ran) == trials
 
 
 def test_nothing_more_is_run_once_it_came(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,7 +53,8 @@ def find_cases(file: Path) -> tuple[Report, list[Match]]:
 
 
 def reproduce(args: argparse.Namespace, report: Report, plan: Series) -> int:
-    """Run the cases of ``plan`` until the report's own signature or race comes, or time is over.
+    """Run the cases of ``plan`` until the report's own signature comes (or, where that is asked
+    for, any head of its race), or time is over.
 
     Exit status 0 would say that all is well: 1 the same report came, 125 it did not.
     """
@@ -64,11 +65,21 @@ def reproduce(args: argparse.Namespace, report: Report, plan: Series) -> int:
         return 0
     progress = default_progress()
     results: list[TrialResult] = []
+    told: set[str] = set()
     begin = time.monotonic()
+
+    ends = {"signature"} if args.until == "signature" else {"signature", "race"}
 
     def tell(result: TrialResult) -> None:
         results.append(result)
         progress.say(line(result))
+        how = same(report, result.evidence.splats)
+        if how and how not in ends and how not in told:
+            progress.say(
+                "  another head of the report's race; its own signature is waited for"
+                " (--until race ends here)"
+            )
+        told.add(how)
 
     try:
         run_series(
@@ -77,7 +88,7 @@ def reproduce(args: argparse.Namespace, report: Report, plan: Series) -> int:
             progress,
             results=args.results,
             on_result=tell,
-            enough=lambda result: bool(same(report, result.evidence.splats)),
+            enough=lambda result: same(report, result.evidence.splats) in ends,
         )
     finally:
         if results:
@@ -87,15 +98,23 @@ def reproduce(args: argparse.Namespace, report: Report, plan: Series) -> int:
 
 
 def _conclude(report: Report, results: Sequence[TrialResult], seconds: float) -> int:
+    """Says what matched, the report's own signature before other heads of its race."""
+    came: dict[str, list[TrialResult]] = {}
     for result in results:
-        how = same(report, result.evidence.splats)
-        if how:
-            said = {
-                "signature": "the same signature",
-                "race": f"another head of the same race ({plain(report.race)})",
-            }[how]
-            print(f"reproduced by {result.trial.case.name}: {said}")
-            print(f"  {result.folder}")
+        came.setdefault(same(report, result.evidence.splats), []).append(result)
+    for how, said in (
+        ("signature", "the same signature"),
+        ("race", f"another head of the same race ({plain(report.race)})"),
+    ):
+        if how in came:
+            first = came[how][0]
+            print(
+                f"reproduced by {first.trial.case.name}: {said},"
+                f" in {len(came[how])} of {len(results)} trials"
+            )
+            print(f"  {first.folder}")
+            if how == "race":
+                print("  the report's own signature did not come")
             return 1
     failed = sum(result.verdict.outcome is Outcome.FAIL for result in results)
     others = f"; {failed} failed in another way" if failed else ""

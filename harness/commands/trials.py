@@ -69,7 +69,13 @@ def add(verbs: Any) -> None:
         type=Path,
         metavar="FILE",
         help="a mail, a syzbot page's text or a dmesg: the cases that its stacks point to are run"
-        " until the same signature or race comes; exit status 1 it came, 125 it did not",
+        " until the same signature comes; exit status 1 it came, 125 it did not",
+    )
+    reproduce.add_argument(
+        "--until",
+        choices=("signature", "race"),
+        default="signature",
+        help="what ends --report: the same signature, or any head of the same race",
     )
     _recorded(reproduce)
     reproduce.add_argument("--runs", type=positive, help="fresh guests, at most (default 1)")

@@ -28,6 +28,7 @@ _VERSION = re.compile(
     r"|HEAD commit:\s+([0-9a-f]{7,40})|(?im:^\s*(?:on|commit|head):?\s+([0-9a-f]{12,40})\b)"
 )
 _CONFIG = re.compile(r"(?im)^\s*(?:kernel )?\.?config[^:\n]{0,30}:\s*(\S+)")
+_CONFIG_LINK = re.compile(r"https?://[^\s<>\"]{1,200}config\b[^\s<>\"]{0,200}")
 _OPTION = re.compile(r"(?m)^(CONFIG_[A-Z0-9_]{2,60}=\S{1,60})\s*$")
 _FUNCTION = re.compile(r"(?m)^(?:static )?[a-z][\w *]*?\b(\w+)\([^;{]*\)\n\{(.*?)^\}", re.S)
 _WORD = re.compile(r"\b[a-z_][a-z0-9_]{2,}\b")
@@ -129,12 +130,12 @@ def _report(splat: Splat, others: int, text: str) -> Report:
     version = splat.kernel or ""
     if not version and (found := _VERSION.search(text)):
         version = next(group for group in found.groups() if group)
-    config = _CONFIG.search(text)
+    named, link = _CONFIG.search(text), _CONFIG_LINK.search(text)
     return Report(
         splat=splat,
         others=others,
         kernel=one_line(version, 80),
-        config=one_line(config[1], 200) if config else "",
+        config=one_line(named[1] if named else link[0] if link else "", 200),
         options=tuple(dict.fromkeys(_OPTION.findall(text)))[:50],
     )
 
