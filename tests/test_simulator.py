@@ -1,0 +1,51 @@
+"""The simulator: its compiled search is the harness's own, run for run."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from harness.campaign.belief import Prior
+from harness.campaign.search import Policy
+from harness.paths import PROJECT
+
+sys.path.insert(0, str(PROJECT / "benchmarks"))
+
+from bisect_sim import Cell, World, capacity, limit, ours, quick
+
+MIXED = Prior(rate=((0.3, 0.5, 2.0), (0.7, 3.0, 1.0)), alarm=((0.6, 0.5, 200.0), (0.4, 1.0, 50.0)))
+
+
+@pytest.mark.parametrize(
+    ("cell", "prior"),
+    [
+        (Cell(16, 0.9, 0.0, 1.0), None),
+        (Cell(16, 0.3, 0.02, 10.0), None),
+        (Cell(1000, 0.5, 0.01, 10.0), None),
+        (Cell(1000, 0.6, 0.0, 60.0), MIXED),
+    ],
+)
+def test_compiled_search_makes_the_same_runs(cell: Cell, prior: Prior | None) -> None:
+    pytest.importorskip("numba")
+    for seed in range(4):
+        slow, fast = (search(World(cell, seed), Policy(), prior) for search in (ours, quick))
+        assert (slow.right, slow.runs, slow.builds) == (fast.right, fast.runs, fast.builds)
+        assert fast.stated == pytest.approx(slow.stated, rel=1e-9)
+
+
+def test_dice_are_those_that_runs_throw() -> None:
+    cell = Cell(8, 0.4, 0.1, 1.0)
+    one, other = World(cell, 7), World(cell, 7)
+    dice = iter(other.dice())
+    for commit in (0, 8, 3, 8, 5, 1, 8) * 5:
+        clean = next(dice) >= cell.alarm
+        quiet = commit < other.culprit or next(dice) >= cell.rate
+        assert one.run(commit) is not (clean and quiet)
+
+
+def test_limit_of_what_is_known_by_hand() -> None:
+    assert capacity(1.0) == pytest.approx(1.0, abs=1e-6)  # a run of a noiseless search is a bit
+    assert capacity(0.5) == pytest.approx(0.3219, abs=1e-4)  # of a Z channel: log2(5/4)
+    assert limit(Cell(16, 1.0, 0.0, 3.0)) == pytest.approx(4 + 4 * 3)
+    assert capacity(0.5, 0.01) < capacity(0.5)
