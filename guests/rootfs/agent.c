@@ -25,7 +25,8 @@
 #include <unistd.h>
 
 #define PORT "/dev/ttyS1"
-#define HOST_KEY "/harness/hostkey"
+/* Where dropbear looks by itself, when the first client comes. */
+#define HOST_KEY "/etc/dropbear/dropbear_ed25519_host_key"
 #define AUTHORIZED "/root/.ssh/authorized_keys"
 #define PID_FILE "/run/dropbear.pid"
 #define SETTLED "/run/settled" /* made by init when the pools are filled */
@@ -35,7 +36,7 @@ extern char **environ;
 
 static char nonce[65];
 static pid_t server;	/* dropbear, until it has gone into the background: then it listens */
-static int asked, listening;
+static int asked, listening, forgetting;
 
 static void say(const char *file, const char *text)
 {
@@ -110,35 +111,51 @@ static void set_clock(const char *text)
 	}
 }
 
-static void serve(const char *text)
+/* With -R it reads its key when a client comes, so that it can listen before there is one. */
+static void start_server(void)
 {
-	char *argv[] = { "dropbear", "-s", "-j", "-k", "-m", "-r", HOST_KEY,
-			 "-p", "22", "-P", PID_FILE, NULL };
+	char *argv[] = { "dropbear", "-s", "-j", "-k", "-m", "-R", "-p", "22", "-P", PID_FILE, NULL };
 
-	snprintf(nonce, sizeof(nonce), "%s", text);
-	asked = 1;
-	listening = 0;
 	if (posix_spawn(&server, "/sbin/dropbear", NULL, NULL, argv, environ)) {
 		server = 0;
 		say("/dev/kmsg", "harness: dropbear did not start\n");
 	}
 }
 
+static void serve(const char *text)
+{
+	snprintf(nonce, sizeof(nonce), "%s", text);
+	asked = 1;
+	if (!listening && !server)
+		start_server();
+}
+
+/*
+ * The server that knew the keys goes, and one that never saw any takes its place: a copy of this
+ * guest then has one that listens, where to start it took a quarter of all its time.
+ */
 static void forget(void)
 {
 	char text[16] = "";
-	int fd = open(PID_FILE, O_RDONLY | O_CLOEXEC);
+	int fd = open(PID_FILE, O_RDONLY | O_CLOEXEC), tries = 500;
+	pid_t old = 0;
 
 	if (fd >= 0) {
-		if (read(fd, text, sizeof(text) - 1) > 0 && atoi(text) > 1)
-			kill(atoi(text), SIGKILL);
+		if (read(fd, text, sizeof(text) - 1) > 0)
+			old = atoi(text);
 		close(fd);
+	}
+	if (old > 1) {
+		kill(old, SIGKILL);
+		while (!kill(old, 0) && tries--)	/* its port is free when it is gone */
+			usleep(10000);
 	}
 	unlink(PID_FILE);
 	unlink(HOST_KEY);
 	unlink(AUTHORIZED);
 	asked = listening = 0;
-	reply("forgotten\n");
+	forgetting = 1;
+	start_server();
 }
 
 static void obey(char *line)
@@ -194,6 +211,9 @@ static void reap(void)
 			listening = !status;
 			if (status)
 				say("/dev/kmsg", "harness: dropbear did not start\n");
+			else if (forgetting)
+				reply("forgotten\n");
+			forgetting = 0;
 		}
 }
 
@@ -245,7 +265,7 @@ int main(void)
 			left = 1000;
 		}
 		/* Neither the end of a child nor the file of init wakes poll(). */
-		if (asked && left > 10)
+		if ((asked || forgetting) && left > 10)
 			left = 10;
 		if (poll(&port, 1, (int)left) > 0)
 			listen_to_host();

@@ -148,7 +148,7 @@ def _compiled(source: Path) -> bytes:
 def _entries(spec: RootSpec, modules: Path | None) -> Iterator[cpio.Entry]:
     for name in ("dev", "proc", "sys", "tmp", "run"):
         yield cpio.folder(name)
-    for name in ("root", "root/.ssh", "harness"):  # where the agent puts what it is given
+    for name in ("root", "root/.ssh", "etc/dropbear"):  # where the agent puts what it is given
         yield cpio.folder(name, 0o700)
     libraries: dict[str, Path] = {}
     for path, program in spec.programs:
