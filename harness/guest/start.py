@@ -253,6 +253,7 @@ class Start:
                 timeout=max(1.0, min(60.0, deadline - time.monotonic())),
                 prepare=pin,
                 pkey=self._keys.client_key(),
+                groups=True,
             )
         except (paramiko.SSHException, OSError, EOFError) as error:
             for life in self._life.events():
