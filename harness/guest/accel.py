@@ -8,10 +8,12 @@ counts to a million in real mode and then ends QEMU through its debug exit devic
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
 import platform
+import shutil
 import subprocess
 import tempfile
 from enum import Enum
@@ -122,19 +124,26 @@ def _host_key() -> str:
     machine = ""
     with contextlib.suppress(OSError):
         machine = Path("/etc/machine-id").read_text(encoding="ascii").strip()
-    try:
-        asked = subprocess.run([QEMU, "--version"], capture_output=True, timeout=30, check=True)
-    except (OSError, subprocess.SubprocessError):
-        raise EnvironmentFault(f"cannot run {QEMU}", hint="apt install qemu-system-x86") from None
     device = KVM_DEVICE.stat()
     facts = [
         machine or platform.node(),
         platform.release(),
         boot_cpu(),
-        asked.stdout.decode("utf-8", "replace"),
+        _qemu_version(shutil.which(QEMU)),
         f"{device.st_rdev} {device.st_mode} {device.st_uid} {device.st_gid} {os.getuid()}",
     ]
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()
+
+
+@functools.cache
+def _qemu_version(program: str | None) -> str:
+    """Asked once: each trial chooses anew, and QEMU takes a fiftieth of a second to say it."""
+    try:
+        asked = subprocess.run([program or QEMU, "--version"], capture_output=True, timeout=30)
+        asked.check_returncode()
+    except (OSError, subprocess.SubprocessError):
+        raise EnvironmentFault(f"cannot run {QEMU}", hint="apt install qemu-system-x86") from None
+    return asked.stdout.decode("utf-8", "replace")
 
 
 def boot_cpu() -> str:

@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from elftools.common.exceptions import ELFError
@@ -60,6 +60,20 @@ def build_id(vmlinux: Path) -> str:
     return ""
 
 
+def symbols_of(vmlinux: Path) -> Symbols:
+    """Those of a kernel that reports again and again: its table is read once, and each line."""
+    try:
+        found = vmlinux.stat()
+    except OSError:
+        return Symbols(vmlinux)
+    return _kept(vmlinux, found.st_size, found.st_mtime_ns)
+
+
+@lru_cache(maxsize=2)  # a table takes tens of MiB
+def _kept(vmlinux: Path, size: int, written: int) -> Symbols:
+    return Symbols(vmlinux)
+
+
 class Symbols:
     """The debug information of one kernel.  ``vmlinux`` None is a kernel without any.
 
@@ -74,6 +88,7 @@ class Symbols:
         self._calls = calls
         self._vmlinux = vmlinux
         self._addr2line = addr2line
+        self._known: dict[int, list[tuple[str, str]]] = {}
         self.reason = ""
 
     def symbolise(self, splat: Splat) -> Splat:
@@ -227,6 +242,12 @@ class Symbols:
 
     def _lines(self, addresses: list[int]) -> dict[int, list[tuple[str, str]]]:
         """Address to (function, file:line), the innermost inlined function first."""
+        if new := [address for address in addresses if address not in self._known]:
+            self._known |= self._asked(new)
+        return {address: self._known[address] for address in addresses if address in self._known}
+
+    def _asked(self, addresses: list[int]) -> dict[int, list[tuple[str, str]]]:
+        """The same from addr2line, which needs its time to read a kernel's debug information."""
         if shutil.which(self._addr2line) is None:
             self.reason = f"{self._addr2line} is not installed (Debian: binutils)"
             return {}

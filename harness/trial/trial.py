@@ -19,7 +19,7 @@ from harness.progress import Progress
 from harness.spec.case import TestCase
 from harness.spec.machine import MachineSpec
 from harness.splat.reader import read
-from harness.splat.symbols import Symbols
+from harness.splat.symbols import symbols_of
 from harness.stop import Stop
 from harness.trial import gcov
 from harness.trial.atsplat import AtSplat, OnSplat
@@ -175,7 +175,7 @@ def with_places(evidence: Evidence, kernel: BuiltKernel) -> Evidence:
     """Addresses of every splat, and of where each CPU was at the end, to file:line."""
     if kernel.vmlinux is None:
         return evidence
-    symbols = Symbols(kernel.vmlinux)
+    symbols = symbols_of(kernel.vmlinux)
     count = len(evidence.splats)
     places = symbols.symbolise_all([*evidence.splats, *evidence.boot_splats])
     names = symbols.name([int(rip, 16) for rip in _RIP.findall(evidence.postmortem)])
