@@ -18,6 +18,7 @@ from harness.errors import EnvironmentFault
 from harness.kernel.built import BuiltKernel
 from harness.paths import PROJECT
 from harness.record.folder import RunFolder, write
+from harness.record.load import load_run
 from harness.record.table import evidence_lines, line, table
 from harness.spec.cases import select
 from harness.spec.machine import load_machine
@@ -118,6 +119,35 @@ def test_each_trial_is_on_disk_before_the_next(tmp_path: Path, kernel: BuiltKern
     for number in (1, 2):
         folder.add(result_of(Script(), kernel, folder.trial_folder("t")), ["harness"])
         assert len(documented(folder)["trials"]) == number
+
+
+def test_long_run_is_whole_when_its_harness_is_killed(
+    tmp_path: Path, kernel: BuiltKernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """result.json is written now and then; what it lacks is read from what was kept beside it."""
+    monkeypatch.setattr("harness.record.folder._EACH", 3)
+    folder = RunFolder(["harness", "run"], tmp_path)
+    result = result_of(Script(), kernel, folder.trial_folder("t"))
+    at_hand = []
+    for number in range(1, 8):
+        folder.add(result, ["harness", str(number)])
+        at_hand.append(len(documented(folder)["trials"]))
+        assert [t["repeat"][1] for t in load_run(folder.path).trials] == [
+            str(n) for n in range(1, number + 1)
+        ]
+    assert at_hand == [1, 2, 3, 4, 4, 6, 6]
+    part = folder.path / "trials.part"
+    part.write_bytes(part.read_bytes()[:-20])
+    left = load_run(folder.path)
+    assert len(left.trials) == 6  # the seventh was under way
+    os.close(folder._lock)
+    folder = RunFolder.reopen(left)
+    assert len(documented(folder)["trials"]) == 6
+    folder.add(result, ["harness", "again"])
+    folder.close()
+    assert len(documented(folder)["trials"]) == 7
+    assert load_run(folder.path).trials[6]["repeat"] == ["harness", "again"]
+    assert not part.exists()
 
 
 def test_hostile_title_stays_below_the_run(tmp_path: Path) -> None:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
+import pickle
+import statistics
+import tracemalloc
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -14,13 +19,18 @@ from harness.cli import main, parser
 from harness.commands import trials
 from harness.errors import EnvironmentFault, GuestLost
 from harness.kernel.built import BuiltKernel
+from harness.paths import PROJECT
 from harness.progress import Progress
 from harness.spec.cases import select
+from harness.splat.reader import read
+from harness.splat.signature import race_key
 from harness.trial.evidence import Evidence
+from harness.trial.judge import judge
 from harness.trial.trial import Trial, TrialResult, perform
 from harness.trial.verdict import Outcome, Reason, Verdict
 
 CASE = select(["anon_fork_migrate"])[0]
+KERNEL = BuiltKernel("v5.10-anon-race", "0", "5.10", Path("b"), Path("c"))
 
 
 @pytest.fixture
@@ -132,3 +142,38 @@ def test_guest_lost_while_it_boots_ends_one_trial_only(
     plan = series(["v5.10-debug"], "two-nodes", [CASE])
     trial = judged(plan, Outcome.PASS).trial
     assert perform(trial, tmp_path / "t", Progress()).verdict.outcome is Outcome.ERROR
+
+
+def test_long_series_holds_no_consoles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All is on disk at its end; in memory a trial leaves a few KB of the 300 that it had."""
+    console = (PROJECT / "tests/consoles/v5.10-anon-race-4.log").read_bytes()
+    parsed = pickle.dumps(tuple(read(console)))
+
+    def perform(trial: Trial, folder: Path, *more: object) -> TrialResult:
+        folder.mkdir(parents=True)
+        seen = Evidence(splats=pickle.loads(parsed), out=bytes(200_000), postmortem="x" * 20_000)
+        return TrialResult(trial, judge(CASE, seen), seen, folder, 1.0)
+
+    sizes: list[int] = []
+
+    def weigh(result: TrialResult) -> None:
+        gc.collect()
+        sizes.append(tracemalloc.get_traced_memory()[0])
+
+    monkeypatch.setattr(campaign, "build", lambda *a, **k: KERNEL)
+    monkeypatch.setattr("harness.campaign.engine.perform", perform)
+    monkeypatch.setenv("HUGETLB_HARNESS_HISTORY", "")
+    plan = series(["v5.10-anon-race"], "two-nodes", [CASE], runs=60, guests=1)
+    tracemalloc.start()
+    try:
+        folder, results = run_series(
+            plan, ["harness"], Progress(), results=tmp_path, on_result=weigh
+        )
+    finally:
+        tracemalloc.stop()
+    assert len(json.loads((folder / "result.json").read_text())["trials"]) == 60
+    assert not (folder / "trials.part").exists()
+    assert all(len(result.evidence.splats) == 3 for result in results)
+    assert race_key(results[-1].evidence.splats[0]) == race_key(read(console)[0])
+    grown = [after - before for before, after in pairwise(sizes)]
+    assert statistics.median(grown) < 15_000

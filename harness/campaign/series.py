@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import time
@@ -25,6 +26,7 @@ from harness.spec.machine import MACHINES, USUAL_MACHINE, MachineSpec, load_mach
 from harness.trial.atsplat import OnSplat
 from harness.trial.compile import binary_of
 from harness.trial.evidence import Evidence
+from harness.trial.lean import lean
 from harness.trial.trial import Trial, TrialResult
 from harness.trial.verdict import Outcome, Reason, Verdict
 
@@ -95,7 +97,8 @@ def run_series(
     enough: Callable[[TrialResult], bool] = lambda result: False,
     resumed: Resumed | None = None,
 ) -> tuple[Path, list[TrialResult]]:
-    """Build, run and record; the run's folder and the results, as they came.
+    """Build, run and record; the run's folder and the results, as they came, without what stands
+    on disk (trial/lean.py).  ``on_result`` gets each of them whole.
 
     Nothing more is begun once ``enough`` says so of a result.  ``resumed`` is a run to go on with:
     its trials count, and its kernels must be those that are built now.
@@ -108,7 +111,7 @@ def run_series(
     folder = resumed.folder if resumed else RunFolder(command, results)
     done: list[TrialResult] = []
     largest = max(map(plan.machine_of, plan.cases), key=lambda m: m.cpus, default=plan.machine)
-    with engine or local(plan.guests, largest, progress) as engine:
+    with contextlib.closing(folder), engine or local(plan.guests, largest, progress) as engine:
         for spec in plan.kernels:
             try:
                 kernel = build(spec, progress=progress, jobs=plan.jobs)
@@ -130,7 +133,7 @@ def run_series(
                 for row in rows:
                     row.begun = resumed.runs_of(row.trial.case.name, kernel.name)
             for row, result in _all_of(rows, engine, folder):
-                done.append(result)
+                done.append(lean(result))
                 if result.frozen:  # each one takes the memory of a guest, and one is looked into
                     plan = replace(plan, on_splat=OnSplat.STOP)
                     for each in rows:

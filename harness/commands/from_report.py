@@ -18,6 +18,7 @@ from harness.record.table import line, show
 from harness.record.text import plain
 from harness.spec.cases import load_cases
 from harness.trial.compile import LIBRARY
+from harness.trial.lean import lean
 from harness.trial.trial import TrialResult
 from harness.trial.verdict import Outcome
 
@@ -71,7 +72,7 @@ def reproduce(args: argparse.Namespace, report: Report, plan: Series) -> int:
     ends = {"signature"} if args.until == "signature" else {"signature", "race"}
 
     def tell(result: TrialResult) -> None:
-        results.append(result)
+        results.append(lean(result))
         progress.say(line(result))
         how = same(report, result.evidence.splats)
         if how and how not in ends and how not in told:

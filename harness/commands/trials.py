@@ -22,6 +22,7 @@ from harness.record.folder import RESULTS, RunFolder
 from harness.record.table import at_splat_lines, kernel_name, line, show
 from harness.spec.case import TestCase
 from harness.spec.cases import load_cases, quick, select
+from harness.trial.lean import lean
 from harness.trial.trial import TrialResult
 from harness.trial.verdict import Outcome
 
@@ -191,7 +192,7 @@ def run_plan(plan: Series, args: argparse.Namespace, resumed: resume.Resumed | N
     results: list[TrialResult] = []
 
     def tell(result: TrialResult) -> None:
-        results.append(result)
+        results.append(lean(result))
         progress.say(line(result))
         for text in at_splat_lines(result):
             progress.say(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import datetime
 import fcntl
@@ -15,8 +16,9 @@ import secrets
 import shlex
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import IO
 
 from harness.errors import EnvironmentFault, UsageError
 from harness.guest.qemu import pasteable
@@ -26,10 +28,13 @@ from harness.record.document import Json, run_document, trial_document
 from harness.record.history.keep import Keeper
 from harness.record.load import Run
 from harness.record.sources import excerpts, places
+from harness.record.spool import Spool
 from harness.splat.report import Splat
 from harness.trial.trial import TrialResult
 
 RESULTS = PROJECT / "results"
+_EACH = 50
+"""Trials until which result.json is written with each; then with each fiftieth part more."""
 
 
 class RunFolder:
@@ -38,7 +43,6 @@ class RunFolder:
     def __init__(self, command: Sequence[str], base: Path = RESULTS) -> None:
         self._started = time.time()
         self._command = tuple(command)
-        self._trials: list[bytes] = []
         self._begun = 0
         stamp = datetime.datetime.fromtimestamp(self._started).strftime("%Y%m%d-%H%M%S")
         self.name = f"{stamp}-{secrets.token_hex(2)}"
@@ -51,8 +55,7 @@ class RunFolder:
                 hint="give another folder with --results",
             ) from None
         self._lock = _locked(self.path)
-        self._save()
-        self._keep_history()
+        self._take_up(())
 
     @classmethod
     def reopen(cls, run: Run) -> RunFolder:
@@ -65,16 +68,21 @@ class RunFolder:
         folder._lock = _locked(run.folder)
         folder._started = datetime.datetime.fromisoformat(run.started).timestamp()
         folder._command = tuple(run.command)
-        folder._trials = [encoded(trial).rstrip() for trial in run.trials]
         numbers = [path.name.partition("-")[0] for path in run.folder.iterdir() if path.is_dir()]
         folder._begun = max((int(n) for n in numbers if n.isdecimal()), default=0)
         for pattern in (".*.[0-9]*", ".memory.kdump.*"):  # what there was no time to rename
             for left in run.folder.rglob(pattern):
                 left.unlink(missing_ok=True)
-        folder._keep_history()
+        folder._take_up(run.trials)
         return folder
 
-    def _keep_history(self) -> None:
+    def _take_up(self, trials: Sequence[Json]) -> None:
+        try:
+            self._spool = Spool(self.path, (encoded(trial).rstrip() for trial in trials))
+        except OSError as error:
+            raise EnvironmentFault(f"{self.path}: cannot be written: {error.strerror}") from None
+        self._save()
+        atexit.register(self._close_at_exit)
         started = run_document("", self._started, (), {}, ())["started"]
         run = Run(self.name, started, self._command, _host(), self.path.absolute())
         self._history = Keeper(run)
@@ -107,9 +115,25 @@ class RunFolder:
         first = (*seen.splats, *seen.boot_splats)[:1]
         sources = excerpts(places(first[0]), kernel) if first else []
         document = trial_document(result, folder.name, repeat, sources)
-        self._trials.append(encoded(document).rstrip())
-        self._save()
+        try:
+            self._spool.add(encoded(document).rstrip())
+        except OSError as error:
+            raise EnvironmentFault(f"{self.path}: cannot be written: {error.strerror}") from None
+        # A file that holds hundreds is not written anew for each; load.py knows the spool too.
+        if self._spool.count <= _EACH or self._spool.count - self._saved >= self._saved / _EACH:
+            self._save()
         self._history.add(document)
+
+    def close(self) -> None:
+        """Bring result.json up to date, where it is not.  Idempotent; at the harness's end, too."""
+        atexit.unregister(self._close_at_exit)
+        if self._saved < self._spool.count:
+            self._save()
+        self._spool.remove()
+
+    def _close_at_exit(self) -> None:
+        with contextlib.suppress(EnvironmentFault):  # what stands in the spool stays there
+            self.close()
 
     def _keep_config(self, kernel: BuiltKernel | None) -> None:
         """The final config, once a kernel: its content id alone does not outlive the cache."""
@@ -120,12 +144,14 @@ class RunFolder:
             write(copy, kernel.config.read_bytes())
 
     def _save(self) -> None:
-        """Each trial is encoded once: a night has hundreds of them, and each rewrites the file."""
         head = encoded(run_document(self.name, self._started, self._command, _host(), []))
         before, empty, behind = head.rpartition(b"[]")
         assert empty
-        trials = b",\n".join(self._trials)
-        write(self.path / "result.json", before + b"[" + trials + b"]" + behind)
+        with written(self.path / "result.json") as file:
+            file.write(before + b"[")
+            self._spool.copy(file)
+            file.write(b"]" + behind)
+        self._saved = self._spool.count
 
 
 def _locked(folder: Path) -> int:
@@ -152,11 +178,18 @@ def encoded(document: Json) -> bytes:
 
 
 def write(path: Path, content: bytes) -> None:
+    """Write ``path`` whole."""
+    with written(path) as file:
+        file.write(content)
+
+
+@contextlib.contextmanager
+def written(path: Path) -> Iterator[IO[bytes]]:
     """Write ``path`` whole: another file beside it, then a rename."""
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with scratch.open("wb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         scratch.replace(path)

@@ -6,12 +6,14 @@ import contextlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError, UsageError
 from harness.paths import PROJECT
 from harness.record.document import SCHEMA_VERSION
+from harness.record.spool import spooled
 
 _NEEDED = {
     **{"case": str, "verdict": str, "reasons": list, "started": str, "folder": str},
@@ -76,7 +78,8 @@ def load_run(folder: Path) -> Run:
             f" this harness reads version {SCHEMA_VERSION}"
         )
     trials, complaints = [], []
-    for number, trial in enumerate(document["trials"], 1):
+    kept = document["trials"]
+    for number, trial in enumerate([*kept, *islice(spooled(file.parent), len(kept), None)], 1):
         if wrong := _wrong(trial):
             complaints.append(f"{file}: trial {number} is passed over: {wrong}")
         else:
