@@ -21,7 +21,7 @@ from harness.record.history.ingest import import_folders
 from harness.record.history.store import History
 from harness.record.load import load_run
 from harness.record.page.historypage import history_page
-from harness.record.page.plots import Bar, Lane, Line, bars, per_second, timeline
+from harness.record.page.plots import CLOCK, Bar, Lane, Line, bars, lanes_of, per_second, timeline
 from harness.record.page.runpage import compare_page, run_page
 from tests import record_samples as samples
 
@@ -529,3 +529,18 @@ def test_a_cell_leads_to_its_trial(browser: Browser, run: Path) -> None:
         assert not target.is_visible()
         page.locator("table.matrix a", has_text="INCONCLUSIVE").press("Enter")
         target.wait_for(state="visible")
+
+
+def test_the_guests_clock_is_no_count_of_pages() -> None:
+    clock = [(0.0, 0.0), (1.0, 1000.0), (2.0, 1100.0)]
+    (lane,) = lanes_of({CLOCK: clock}, {}, ())
+    assert (lane.title, lane.unit) == ("guest's clock", "ms per second")
+    assert [point[1] for point in lane.lines[0].points] == [1000, 1000, 100, 100]
+
+
+def test_cells_that_never_failed_stand_behind_those_that_did(tmp_path: Path) -> None:
+    trials = [samples.trial("PASS", 1, case="aaa"), samples.trial("FAIL", 2, case="zzz")]
+    trials += [samples.trial("PASS", 3, case="aaa"), samples.trial("PASS", 4, case="zzz")]
+    text = page_of(samples.write_run(tmp_path, samples.run(trials)))
+    rates = text[text.index('<h2 id="rates">') :]
+    assert rates.index(">zzz<") < rates.index("1 cell that never failed") < rates.index(">aaa<")

@@ -60,25 +60,34 @@ def per_second(points: Points) -> list[tuple[float, float]]:
     return steps
 
 
+CLOCK = "own_ms"
+"""The gauge by which a reproducer tells its own time: 1,000 a second where guest and host agree,
+none where the guest stood still.
+"""
+
+
 def lanes_of(
     counters: Mapping[str, Points], counts: Mapping[str, int], console: Points
 ) -> list[Lane]:
-    """What a trial's pace shows: counters as rates, levels by node, and the console."""
+    """What a trial's pace shows: counters as rates, levels by node, clock, and console."""
     lanes = []
     growing = [name for name in counters if name in counts or name.startswith("pgmigrate_")]
     for name in growing:
         points = counters[name]
         if len(points) > 1 and points[-1][1] > points[0][1]:
             lanes.append(Lane(name, "per second", (Line("", per_second(points)),)))
+    clock = counters.get(CLOCK, ())
     groups: dict[str, list[Line]] = {}
     for name, points in counters.items():
-        if name not in growing:
+        if name not in growing and name != CLOCK:
             title, _, node = name.partition(".")
             groups.setdefault(title, []).append(Line(node, _steps(points)))
     lanes += [
         Lane(title, "pages" if "_" in title else "now", tuple(lines))
         for title, lines in groups.items()
     ]
+    if len(clock) > 1:
+        lanes.append(Lane("guest's clock", "ms per second", (Line("", per_second(clock)),)))
     if len(console) > 1 and console[-1][1] > console[0][1]:
         lanes.append(Lane("console", "bytes per second", (Line("", per_second(console)),)))
     return lanes

@@ -97,7 +97,8 @@ def common(
         (view for view in everything if view.shown), key=lambda v: SEVERITY.index(v.verdict)
     )
     rest = [view for view in everything if not view.shown]
-    rated = [cell for cell in table.cells if cell.decided]
+    decided = [cell for cell in table.cells if cell.decided]
+    rated = decided if any(cell.decided > 1 for cell in decided) else []
     return {
         "lead": _lead(everything, failed),
         "counts": Counter(view.verdict for view in everything),
@@ -107,7 +108,8 @@ def common(
         "changed": frozenset(),
         "differences": [],
         "compared": [],
-        "rated": rated if any(cell.decided > 1 for cell in rated) else [],
+        "rated": [cell for cell in rated if cell.failed],
+        "quiet": [cell for cell in rated if not cell.failed],
         "over_time": [],
         "signatures": [],
         "seen": seen,
