@@ -94,6 +94,34 @@ def test_a_hostile_headline_stays_a_word_of_the_script(
     assert not (tmp_path / "owned").exists()
 
 
+@pytest.mark.parametrize(
+    ("came", "said", "status"),
+    [
+        ("BUG: KASAN: use-after-free in rmap_walk_anon+0x77/0x99", "as expected", 1),
+        ("BUG: KASAN: use-after-free in page_vma_mapped_walk+0x7/0x9", "expected was:  ", 1),
+        ("harness: end", "quiet to the end", 0),
+        ("nothing of note", "did not come to its end", 125),
+    ],
+)
+def test_it_tells_the_expected_report_from_another(
+    came: str, said: str, status: int, tmp_path: Path, failed: dict[str, Any]
+) -> None:
+    folder = unpacked(tmp_path, failed)
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    console = f"[    1.0][   T1] BUG: of the boot\n[    2.0] harness: begin\n[    3.0][  T9] {came}"
+    (programs / "qemu-system-x86_64").write_text(f"#!/bin/sh\necho '{console}' > console.new\n")
+    (programs / "sleep").write_text("#!/bin/sh\nexec /bin/sleep 0.1\n")
+    for program in programs.iterdir():
+        program.chmod(0o755)
+    env = {"PATH": f"{programs}:/usr/bin:/bin"}
+    ran = subprocess.run(
+        ["/bin/sh", str(folder / "run.sh")], env=env, capture_output=True, text=True
+    )
+    assert said in ran.stdout
+    assert ran.returncode == status
+
+
 def test_what_is_gone_is_named(
     tmp_path: Path, failed: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
