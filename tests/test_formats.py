@@ -168,10 +168,10 @@ def test_mail_says_in_order_what_is_asked_of_a_report() -> None:
         "linux-source-5.10 5.10.218-1",
         "gcc (Debian",
         "BUG: KASAN: use-after-free in rmap_walk_anon",
-        "rmap_walk_anon mm/rmap.c:1830",
-        "migrate_pages mm/migrate.c:1450",
-        "anon_vma_fork mm/rmap.c:345",
-        "unlink_anon_vmas mm/rmap.c:405",
+        "Call Trace:\n rmap_walk_anon+0x10/0x60 mm/rmap.c:1830\n",
+        " migrate_pages+0x10/0x60 mm/migrate.c:1450",
+        "Allocated by task 100:\n anon_vma_fork+0x10/0x60 mm/rmap.c:345",
+        "Freed by task 102:\n unlink_anon_vmas+0x10/0x60 mm/rmap.c:405",
         "int main(void)",
         "harness run anon_fork_migrate",
         "config-x",
@@ -188,7 +188,7 @@ def test_a_mail_is_about_one_report_and_names_the_others() -> None:
     text = mail(samples.cascade(), seen=None)
     order = (
         "assertion: VM_BUG_ON_PAGE(page_mapped(page))",
-        "unlink_anon_vmas mm/rmap.c:405",
+        "unlink_anon_vmas+0x10/0x60 mm/rmap.c:405",
         "It ends with: Kernel panic: fatal exception",
         "perhaps what came of it:\n  WARNING in do_exit (2 times)\n",
         "Other reports of the trial:\n  KASAN: use-after-free Write in other\n",

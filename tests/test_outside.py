@@ -20,15 +20,19 @@ from harness.cli import main
 from harness.commands import from_report
 from harness.errors import UsageError
 from harness.kernel.built import BuiltKernel
-from harness.paths import cache_dir
+from harness.paths import PROJECT, cache_dir
 from harness.progress import Progress
+from harness.record.document import _splats
+from harness.record.formats.mail import mail
 from harness.record.outside import Report, matches, read_report, same
 from harness.spec.cases import load_cases
 from harness.splat.reader import read
+from harness.splat.signature import race_key, signature
 from harness.trial.compile import LIBRARY
 from harness.trial.evidence import Evidence
 from harness.trial.trial import Trial, TrialResult
 from harness.trial.verdict import Outcome, Verdict
+from tests import record_samples as samples
 
 # Built by hand, in the order of frames of the report that began it all.
 SPLAT = """\
@@ -66,6 +70,13 @@ commit: 0123456789ab0123456789ab0123456789ab0123 ("mm: something innocent")
 kernel config: https://example.com/config-5.9.0
 
 """
+
+
+FAILED = [
+    file
+    for file in sorted((PROJECT / "tests/consoles").glob("*.log"))
+    if not file.stem.endswith("-clean")
+]
 
 
 def report(tmp_path: Path, text: str | bytes) -> Report:
@@ -120,6 +131,16 @@ def test_the_report_of_2020_leads_to_its_case(tmp_path: Path) -> None:
     found = matches(report(tmp_path, MAIL + SPLAT), load_cases(), library)
     assert found[0].case.name == "anon_fork_migrate"
     assert "move_pages" in " ".join(found[0].why)
+
+
+@pytest.mark.parametrize("console", FAILED, ids=lambda file: file.stem)
+def test_our_own_mail_is_read_back(tmp_path: Path, console: Path) -> None:
+    """Who gets one looks for the same report with it."""
+    splats = [splat for splat in read(console.read_bytes()) if splat.is_bug]
+    text = mail(samples.trial("FAIL", splats=_splats(splats)), seen=None)
+    found = report(tmp_path, text)
+    assert (found.signature, found.race) == (signature(splats[0]), race_key(splats[0]))
+    assert found.splat.stacks
 
 
 def test_a_stack_of_something_else_leads_nowhere(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ scripts/get_maintainer.pl, for which the files of the stack are named).
 from __future__ import annotations
 
 import email.utils
+import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from email.header import Header
@@ -25,6 +26,7 @@ Json = Mapping[str, Any]
 
 WIDTH = 75
 _FRAMES = 16
+_OPENINGS = {"alloc": "Allocated", "free": "Freed"}
 _OTHERS = 8
 _TOP = 3
 
@@ -122,15 +124,37 @@ def _report(splat: Json) -> Iterator[str]:
         shown = own or frames
         if not shown:
             continue
+        if stack["name"] == "pointer":
+            yield f"RIP: 0010:{_frame(shown[0])}"
+            continue
         yield ""
-        yield f"{stack['name']}:"
+        yield _opening_line(stack["name"], splat.get("text", ""))
         for frame in shown[:_FRAMES]:
-            yield f"  {frame['function']} {frame['place']}".rstrip()
+            yield f" {_frame(frame)}"
         if len(shown) > _FRAMES:
-            yield f"  ... {len(shown) - _FRAMES} more"
+            yield f" ... {len(shown) - _FRAMES} more"
     if splat.get("scenario"):
         yield ""
         yield from splat["scenario"].splitlines()
+
+
+def _opening_line(name: str, text: str) -> str:
+    """What the kernel begins such a stack with: who knows its reports, program or person, looks
+    for that.
+    """
+    if name.partition(" ")[0] == "access":
+        return "Call Trace:"
+    if name in _OPENINGS:
+        printed = re.search(rf"(?m)^ {{0,4}}({_OPENINGS[name]} by task \d+)", text)
+        return f"{printed[1] if printed else _OPENINGS[name]}:"
+    return f"{name}:"
+
+
+def _frame(frame: Json) -> str:
+    known = frame["offset"] >= 0 <= frame["size"]
+    offset = f"+{frame['offset']:#x}/{frame['size']:#x}" if known else ""
+    inlined = " [inline]" if frame["place"] and not known else ""
+    return f"{frame['function']}{offset} {frame['place']}{inlined}".rstrip()
 
 
 def _behind(chain: Chain, others: Sequence[Chain]) -> Iterator[str]:
