@@ -93,6 +93,17 @@ def test_a_reason_says_what_the_source_demanded(case: TestCase) -> None:
     assert verdict.reasons[0].text.endswith(": VM_BUG_ON_PAGE(page_mapped(page))")
 
 
+def test_what_goes_on_after_its_failure_is_cut_short(
+    case: TestCase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.trial.run.CUT", 0.05)
+    out = b"@ count moved 3\n@ fail data page 1 is lost\n"
+    verdict, seen = trial(case, Script(out=out, status=None))
+    assert [reason.text for reason in verdict.reasons] == ["page 1 is lost"]
+    assert seen.first_failure is not None and not seen.overdue
+    assert seen.after is None
+
+
 def test_out_of_memory_is_no_bug_and_no_pass(case: TestCase) -> None:
     killed = b"[   12.000000][  T101] Out of memory: Killed process 101 (mover) total-vm:4000kB\n"
     verdict, seen = trial(case, Script(said=killed))

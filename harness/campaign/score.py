@@ -1,8 +1,9 @@
 """What a suite is worth: which bugs, brought back one at a time, it catches within a budget.
 
-The budget of a bug is the sum of the wall time of its trials, boots included, however many run at a
-time.  Each case is run briefly first, then in rounds that get longer.  The control, which is the
-base without any bug, is run under the same budget: what fails there is a false alarm.
+The budget of a bug is the sum of the wall time of its trials, starts of guests included, however
+many run at a time; the template that guests are copies of is made before, as the kernel is.  Each
+case is run briefly first, then in rounds that get longer.  The control, which is the base without
+any bug, is run under the same budget: what fails there is a false alarm.
 """
 
 from __future__ import annotations
@@ -55,9 +56,9 @@ _HANGS = ("hung", "lockup", "stall")
 @dataclass(frozen=True)
 class Attempt:
     """One trial of one case.  ``cost`` is its wall time in seconds, boot included; ``at`` is how
-    much of the budget was spent when it splatted, or when its reproducer ended; ``oracle`` is O1
-    to O7 for a FAIL, else empty.  ``on_control`` tells that the case fails on the control too, so
-    that its failing tells of no bug.
+    much of the budget was spent when it splatted or told of a failure, or else when its reproducer
+    ended; ``oracle`` is O1 to O7 for a FAIL, else empty.  ``on_control`` tells that the case fails
+    on the control too, so that its failing tells of no bug.
     """
 
     case: str
@@ -156,8 +157,8 @@ def attempts(
 
 def _attempt(result: TrialResult, cost: float, spent: float) -> Attempt:
     case, verdict, seen = result.trial.case, result.verdict, result.evidence
-    first = seen.seconds if seen.first_splat is None else seen.first_splat
-    at = spent + min(cost, result.boot_seconds + first)
+    seconds = [t for t in (seen.first_splat, seen.first_failure) if t is not None]
+    at = spent + min(cost, result.boot_seconds + min(seconds, default=seen.seconds))
     failed = verdict.outcome is Outcome.FAIL
     return Attempt(
         *(case.name, case.scenarios, result.trial.seconds, verdict.outcome, verdict.reason),

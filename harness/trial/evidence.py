@@ -58,7 +58,8 @@ class Evidence:
 
     ``status`` is the reproducer's exit status, None where it did not come to its end by
     itself.  ``seconds`` is how long it ran; ``first_splat`` the seconds from its start to
-    the first splat on the console, None where none began while it ran.  ``overdue`` tells that it
+    the first splat on the console, None where none began while it ran; ``first_failure`` those to
+    the first failure that it told of.  ``overdue`` tells that it
     was ended because it outlived its time.  ``markers`` tells whether both markers that
     were written to /dev/kmsg came out on the console: the console speaks, and what stands
     between them belongs to this trial.  ``pace`` is how counters and console grew.
@@ -87,6 +88,7 @@ class Evidence:
     overdue: bool = False
     seconds: float = 0.0
     first_splat: float | None = None
+    first_failure: float | None = None
     postmortem: str = ""
     coverage: bytes = b""
     out: bytes = b""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import shlex
 import time
@@ -43,6 +44,10 @@ LATE = 1.0
 MAX_CONSOLE = 1 << 30
 """Bytes; a trial ends at its first splat, so that so much is a program that talks."""
 
+CUT = 3.0
+"""Seconds that a reproducer may go on after a failure that it told of: the verdict is made, and
+what waits for something that failed would wait until its watchdog speaks."""
+
 MARKER = 5.0
 """Seconds that a line written to /dev/kmsg may take to the console, behind what is queued there."""
 
@@ -64,6 +69,9 @@ SHRINK, SCAN = 60.0, 300.0
 """Seconds that emptying the pools may take, and kmemleak's scan of all memory when emulated."""
 
 REMOTE_FOLDER = "/tmp"
+
+FAILED = re.compile(rb"^@ fail \S+ .*\n", re.MULTILINE)
+"""As repro.c's fail() prints it, whole."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +100,7 @@ class _Run:
         self._splats: list[Splat] = []
         self._nonce = secrets.token_hex(4)
         self._spoken = False
+        self._cut = False
         self._begin_at(guest.boot_end)
 
     def all(self, binary: bytes) -> Evidence:
@@ -206,14 +215,17 @@ class _Run:
         return f"LEAST={shlex.quote(' '.join(f'{c.counter}={c.least}' for c in counts))} "
 
     def _watch(self, running: Running, start: float, keeper: PaceKeeper) -> None:
-        """Until the reproducer ends, a splat is complete, the guest dies, or time is over."""
+        """Until the reproducer ends or has failed, a splat is complete, the guest dies, or time is
+        over."""
         own_time = float(self._settings.seconds)
         deadline = start + own_time + (MORE + GRACE if self._case.ours else 0.0)
         next_look = start
         while True:
             self._read()
             if (now := time.monotonic()) >= next_look:
-                keeper.look(now - start, running.so_far()[0], self._read_to)
+                out = running.so_far()[0]
+                keeper.look(now - start, out, self._read_to)
+                self._look_for_failure(now - start, out)
                 next_look = now + LOOK
             if self._splat_begun and self._seen.first_splat is None:
                 self._note(first_splat=time.monotonic() - start)
@@ -226,6 +238,10 @@ class _Run:
             if self._guest.life():
                 self._let_speak()
                 self._note(postmortem=self._guest.postmortem())
+                return
+            told = self._seen.first_failure
+            if told is not None and now - start - told > CUT:
+                self._cut = True
                 return
             if self._read_to > MAX_CONSOLE:
                 self._note(
@@ -240,6 +256,10 @@ class _Run:
                     self._let_speak()
                 return
             time.sleep(POLL)
+
+    def _look_for_failure(self, elapsed: float, out: bytes) -> None:
+        if self._case.ours and self._seen.first_failure is None and FAILED.search(out):
+            self._note(first_failure=elapsed)
 
     def _slow(self, keeper: PaceKeeper, elapsed: float) -> bool:
         """Whether it is the guest's clock that is late, and not the reproducer."""
@@ -305,7 +325,7 @@ class _Run:
         ended = time.monotonic()
         if self._frozen or self._splat_begun:
             return
-        if self._guest.life() or (self._seen.overdue and self._case.ours):
+        if self._guest.life() or self._cut or (self._seen.overdue and self._case.ours):
             self._await_late(ended)
             return
         mark = Mark.of(self._guest, f"end {self._case.name} {self._nonce}")
