@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,9 @@ from harness.campaign.scorecard import Json, Scorecard, content_of, measured, ro
 from harness.campaign.series import Series, repeat, series
 from harness.commands import payload
 from harness.commands.options import common, parallel, positive
-from harness.errors import CompileError, PatchError, UsageError
+from harness.errors import BootError, CompileError, GuestLost, PatchError, UsageError
+from harness.guest.accel import choose
+from harness.guest.boot import boot
 from harness.kernel.build import build
 from harness.kernel.built import BuiltKernel
 from harness.progress import Progress, default_progress
@@ -161,6 +165,7 @@ class _Runner:
             self._progress.say(f"{name}: {error}")
             self._card.add(row(name, kind, content, [], budget, fault=error.what))
             return
+        self._make_template(kernel)
         theirs = bool(plan.cases[0].payload)
         # Other people's tests are tried in the order of their declaration.
         cases = order(patch, plan.cases) if patch and not theirs else list(plan.cases)
@@ -172,6 +177,20 @@ class _Runner:
         near = nearest(done, patch, cases) if patch else None
         self._card.add(row(name, kind, content, done, budget, near))
         self._progress.say(line(self._card.rows[name]))
+
+    def _make_template(self, kernel: BuiltKernel) -> None:
+        """Boot it once, which is no trial's time.  One that does not boot is its trials' affair."""
+        accel = choose(self._progress, self._plan.accel)
+        with (
+            contextlib.suppress(BootError, GuestLost),
+            tempfile.TemporaryDirectory(prefix="harness-") as folder,
+        ):
+            boot(
+                *(kernel, self._plan.machine),
+                run_dir=Path(folder),
+                accel=accel,
+                progress=self._progress,
+            ).end()
 
     def _attempts(
         self,
