@@ -34,6 +34,7 @@
 
 static struct counter *rounds, *moved, *limited, *reparented;
 static int nodes[2];
+static const char *group;	/* that is charged */
 
 static void move_there_and_back(struct huge *h)
 {
@@ -51,7 +52,7 @@ static void move_there_and_back(struct huge *h)
 				count_add(moved, 1);
 			else
 				fail("errno", "move in a cgroup: %ld, status %d", got, status);
-			cg_expect("t", h->n, -1, "just moved");
+			cg_expect(group, h->n, -1, "just moved");
 		}
 	}
 }
@@ -66,12 +67,12 @@ static void charged(enum kind kind)
 		fail("errno", "%s in a cgroup: %s", kind_name(kind), strerror(err));
 		return;
 	}
-	cg_expect("t", 2, 2, "touched");
+	cg_expect(group, 2, 2, "touched");
 	move_there_and_back(&h);
-	cg_expect("t", 2, 2, "moved");
+	cg_expect(group, 2, 2, "moved");
 	huge_check(&h, OWNER, "moved in a cgroup");
 	huge_close(&h);
-	cg_expect("t", 0, 0, "unmapped");
+	cg_expect(group, 0, 0, "unmapped");
 }
 
 /* Without a reservation both charges come with the fault. */
@@ -85,23 +86,24 @@ static void unreserved(void)
 		fail("errno", "MAP_NORESERVE in a cgroup: %s", strerror(errno));
 		return;
 	}
-	cg_expect("t", 0, 0, "not reserved");
+	cg_expect(group, 0, 0, "not reserved");
 	pattern_write(p, HUGE_2M, OWNER, 0);
-	cg_expect("t", 1, 1, "faulted in without a reservation");
+	cg_expect(group, 1, 1, "faulted in without a reservation");
 	move_there_and_back(&h);
-	cg_expect("t", 1, 1, "moved without a reservation");
+	cg_expect(group, 1, 1, "moved without a reservation");
 	huge_close(&h);
-	cg_expect("t", 0, 0, "unmapped without a reservation");
+	cg_expect(group, 0, 0, "unmapped without a reservation");
 }
 
 /* A limit holds after a migration as before it, for faults and for reservations. */
 static void limits(void)
 {
+	long met = cg_refusals(group, 0), met_rsvd = cg_refusals(group, 1);
 	struct caught caught;
 	struct huge h;
 	char *more;
 
-	cg_limit("t", 0, 1);
+	cg_limit(group, 0, 1);
 	more = mmap(NULL, 2 * HUGE_2M, PROT_READ | PROT_WRITE,
 		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
 	if (more == MAP_FAILED) {
@@ -113,18 +115,23 @@ static void limits(void)
 		touch_write(more + HUGE_2M, 1, &caught);
 		if (caught_is(&caught, more + HUGE_2M, SIGBUS, BUS_ADRERR, "above the limit"))
 			count_add(limited, 1);
-		cg_expect("t", 1, 2, "at the limit");
+		if (met >= 0 && cg_refusals(group, 0) <= met)
+			fail("counters", "a limit was met, and %ld times are told as before", met);
+		cg_expect(group, 1, 2, "at the limit");
 		munmap(more, 2 * HUGE_2M);
 	}
-	cg_limit("t", 0, -1);
-	cg_limit("t", 1, 1);
+	cg_limit(group, 0, -1);
+	cg_limit(group, 1, 1);
 	more = mmap(NULL, 2 * HUGE_2M, PROT_READ | PROT_WRITE,
 		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
 	if (more != MAP_FAILED || errno != ENOMEM)
 		fail("errno", "mmap above the limit of reservations: %s",
 		     more == MAP_FAILED ? strerror(errno) : "succeeded");
-	cg_limit("t", 1, -1);
-	cg_expect("t", 0, 0, "refused");
+	if (met_rsvd >= 0 && cg_refusals(group, 1) <= met_rsvd)
+		fail("counters", "a limit of reservations was met, and %ld times are told as before",
+		     met_rsvd);
+	cg_limit(group, 1, -1);
+	cg_expect(group, 0, 0, "refused");
 }
 
 /* A charge that comes before a failure goes with it: no page for the fault, no room to map. */
@@ -143,14 +150,14 @@ static void failures(void)
 	if (p != MAP_FAILED) {
 		touch_write(p, 1, &caught);
 		caught_is(&caught, p, SIGBUS, BUS_ADRERR, "fault with an empty pool");
-		cg_expect("t", 0, 0, "a fault found no page");
+		cg_expect(group, 0, 0, "a fault found no page");
 		munmap(p, HUGE_2M);
 	}
 	p = mmap(NULL, 2 * HUGE_2M, PROT_READ | PROT_WRITE,
 		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
 	if (p != MAP_FAILED)
 		fail("errno", "mmap with an empty pool succeeded");
-	cg_expect("t", 0, 0, "an mmap found no pages");
+	cg_expect(group, 0, 0, "an mmap found no pages");
 	pool_restore(&all);
 }
 
@@ -163,11 +170,11 @@ static void by_halves(void)
 
 	if (p != MAP_FAILED) {
 		p[0] = p[HUGE_2M] = 1;
-		cg_expect("t", 2, 2, "both halves");
+		cg_expect(group, 2, 2, "both halves");
 		munmap(p + HUGE_2M, HUGE_2M);
-		cg_expect("t", 1, 1, "half of a private mapping");
+		cg_expect(group, 1, 1, "half of a private mapping");
 		munmap(p, HUGE_2M);
-		cg_expect("t", 0, 0, "neither half");
+		cg_expect(group, 0, 0, "neither half");
 	}
 	fd = huge_file("/dev/hugepages", 3 * HUGE_2M);
 	p = mmap(NULL, 3 * HUGE_2M, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
@@ -176,17 +183,38 @@ static void by_halves(void)
 		return;
 	}
 	p[0] = p[HUGE_2M] = p[2 * HUGE_2M] = 1;
-	cg_expect("t", 3, 3, "a file of 3 pages");
+	cg_expect(group, 3, 3, "a file of 3 pages");
 	if (ftruncate(fd, 2 * HUGE_2M))
 		fail("errno", "ftruncate: %s", strerror(errno));
-	cg_expect("t", 2, 2, "a file cut to 2 pages");
+	cg_expect(group, 2, 2, "a file cut to 2 pages");
 	if (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, HUGE_2M))
 		fail("errno", "punch of a hole: %s", strerror(errno));
-	cg_expect("t", 1, 1, "a file with a hole");
+	cg_expect(group, 1, 1, "a file with a hole");
 	munmap(p, 3 * HUGE_2M);
-	cg_expect("t", 1, 1, "a file that nobody maps");
+	cg_expect(group, 1, 1, "a file that nobody maps");
 	close(fd);
-	cg_expect("t", 0, 0, "no file");
+	cg_expect(group, 0, 0, "no file");
+}
+
+/* The most that was in use, of pages and of reservations (version 1). */
+static void peaks(void)
+{
+	char *p;
+
+	if (cg_peak(group, 0) < 0)
+		return;
+	p = mmap(NULL, 3 * HUGE_2M, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+	if (p == MAP_FAILED)
+		return;
+	cg_reset_peak(group, 0);
+	cg_reset_peak(group, 1);
+	p[0] = p[HUGE_2M] = 1;
+	munmap(p, 3 * HUGE_2M);
+	if (cg_peak(group, 0) != 2 || cg_peak(group, 1) != 3)
+		fail("counters", "the most in use was 2 pages and 3 reservations, told are %ld and %ld",
+		     cg_peak(group, 0), cg_peak(group, 1));
+	cg_expect(group, 0, 0, "after the peak");
 }
 
 /* Copies on write, and what a child inherits: charged to whoever faults. */
@@ -203,13 +231,13 @@ static void forked(void)
 	pid = fork();
 	if (!pid) {
 		p[0] = 2;	/* a copy, without a reservation */
-		cg_expect("t", 2, -1, "a child has its copy");
+		cg_expect(group, 2, -1, "a child has its copy");
 		_exit(0);
 	}
 	waitpid(pid, &status, 0);
-	cg_expect("t", 1, 1, "the child is gone");
+	cg_expect(group, 1, 1, "the child is gone");
 	munmap(p, HUGE_2M);
-	cg_expect("t", 0, 0, "the parent has nothing");
+	cg_expect(group, 0, 0, "the parent has nothing");
 }
 
 static void in_group(void (*what)(void))
@@ -218,7 +246,7 @@ static void in_group(void (*what)(void))
 	int status = 0;
 
 	if (!pid) {
-		if (cg_enter("t", getpid()))
+		if (cg_enter(group, getpid()))
 			fail("errno", "cannot enter the cgroup");
 		else
 			what();
@@ -240,6 +268,7 @@ static void all_kinds(void)
 	limits();
 	failures();
 	by_halves();
+	peaks();
 	forked();
 }
 
@@ -252,7 +281,10 @@ static void leave_a_file(void)
 	pattern_write(view + HUGE_2M, HUGE_2M, OWNER, 0);
 }
 
-/* The file outlives the process and then its group: the parent inherits the charge. */
+/*
+ * The file outlives the process and then its group: the parent inherits the charge.  A
+ * worker sees to that, some grace period after rmdir(); nothing tells when it has.
+ */
 static void reparent(void)
 {
 	struct huge h = { .kind = SHARED_FILE, .page = HUGE_2M, .n = 2 };
@@ -268,16 +300,22 @@ static void reparent(void)
 	h.addr = view;
 	h.fd = outlived;
 	in_group(leave_a_file);
-	cg_expect("t", 2, 2, "the process is gone, the file is not");
+	cg_expect("p/t", 2, 2, "the process is gone, the file is not");
 	huge_check(&h, OWNER, "a file that outlived its writer");
 	move_there_and_back(&h);
-	err = cg_remove("t");
+	cg_expect("p", 2, -1, "of the group above");
+	err = cg_remove("p/t");
 	if (err)
 		fail("errno", "rmdir of a cgroup with pages: %s", strerror(err));
 	else
 		count_add(reparented, 1);
+	usleep(250000);
+	cg_expect("p", 2, -1, "the group is gone, the file is not");
 	huge_check(&h, OWNER, "after the cgroup's end");
+	group = "p";
+	move_there_and_back(&h);
 	huge_close(&h);
+	cg_expect("p", 0, -1, "the file is gone, too");
 }
 
 int main(int argc, char **argv)
@@ -295,13 +333,16 @@ int main(int argc, char **argv)
 	pool_read(&before);
 	cg_mount(at + 1 < argc ? atoi(argv[at + 1]) : 1);
 	do {
-		if (cg_make("t")) {
+		group = "p/t";
+		if (cg_make("p") || cg_make(group)) {
 			fail("errno", "no cgroup: %s", strerror(errno));
 			break;
 		}
 		in_group(all_kinds);
-		cg_expect("t", 0, 0, "empty");
+		cg_expect(group, 0, 0, "empty");
 		reparent();
+		if (cg_remove("p"))
+			fail("errno", "rmdir of the group above: %s", strerror(errno));
 		pool_same(&before, "after the cgroup");
 		count_add(rounds, 1);
 	} while (running() && !failed());

@@ -130,7 +130,11 @@ static void owner(void *arg)
 		}
 		if (i == 2 && turn / 12 % 2)
 			bytes = PUD_BYTES;
-		touch_all(rooms[i], protections[(turn + 3) % 4]);
+		/* Who touches waits for a migration to end; who wakes up is in the midst of one. */
+		if (turn / 4 % 2)
+			usleep(300 + turn * 377 % 3000);
+		else
+			touch_all(rooms[i], protections[(turn + 3) % 4]);
 		if (mprotect(rooms[i], bytes, prot))
 			fail("errno", "mprotect of %zu bytes", bytes);
 		rights = prot;

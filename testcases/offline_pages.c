@@ -7,8 +7,10 @@
  *	private, in use		another page, same data		SIGBUS MCEERR_AR
  *	of a file, in use	the same			the same
  *	in use, pool empty	the same, or EBUSY
- *	free			leaves the pool
+ *	free			leaves the pool			the same
  *	free, but reserved	EBUSY; its owner gets it
+ *	shared by four					SIGBUS for each, at once for who
+ *							asks for that (PR_MCE_KILL_EARLY)
  *
  * Only what was hit may be lost: its neighbours keep their data, who has a reservation
  * is never sent SIGBUS, and the pool loses the very page and no other.
@@ -18,6 +20,7 @@
 #include "huge.h"
 #include "phys.h"
 #include "pool.h"
+#include "race.h"
 #include "repro.h"
 
 #include <errno.h>
@@ -25,6 +28,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #ifndef MADV_SOFT_OFFLINE
@@ -33,6 +38,7 @@
 #define PAGES 2
 #define OWNER 26
 #define MOST 64
+#define BAD 5		/* the base page that is broken of a huge page */
 
 static struct counter *softened, *busy, *freed, *kept, *killed;
 static unsigned long poisoned[MOST];
@@ -151,18 +157,19 @@ static void lost(enum kind kind)
 	unsigned long frame;
 	unsigned char v;
 	struct huge h;
-	int err;
+	int err, i;
 
 	if (huge_open(&h, kind, HUGE_2M, PAGES, "/dev/hugepages", OWNER))
 		return;
 	frame = page_frame(h.addr);
-	err = poison_page(h.addr, 4096, &caught);
+	err = poison_page(h.addr + BAD * 4096, 4096, &caught);
 	if (err == EBUSY) {
 		count_add(busy, 1);
 	} else if (err) {
 		fail("errno", "MADV_HWPOISON of %s: %s", kind_name(kind), strerror(err));
 	} else {
 		remember(frame);
+		remember(frame + BAD);
 		touch_read(h.addr + 100, &v, &caught);
 		if (caught_is(&caught, h.addr, SIGBUS, BUS_MCEERR_AR, "poisoned page")) {
 			if (caught.lsb != 21)
@@ -175,6 +182,164 @@ static void lost(enum kind kind)
 	}
 	huge_close(&h);
 	pool_check("after a poisoned page");
+	/* Where it is no huge page any more, one base page is lost of it, and 511 are not. */
+	if (err || frame_flags(frame) & FRAME_HUGE || !frame_flags(frame + BAD))
+		return;
+	for (i = 0; i < 512; i++)
+		if (!(frame_flags(frame + i) & FRAME_POISONED) != (i != BAD)) {
+			fail("counters", "base page %d of a huge page whose base page %d is broken: "
+			     "flags 0x%lx", i, BAD, frame_flags(frame + i));
+			break;
+		}
+}
+
+#define MAPPERS 3
+
+/* Those who share a page, in memory that all see. */
+static struct {
+	int ready, poisoned, early, late;
+} *sharers;
+
+static volatile sig_atomic_t told;
+static char *watched;
+
+static void on_early(int sig, siginfo_t *info, void *context)
+{
+	unsigned long at = (unsigned long)info->si_addr & ~(HUGE_2M - 1);
+
+	(void)sig;
+	(void)context;
+	told = info->si_code == BUS_MCEERR_AO && info->si_addr_lsb == 21 &&
+	       at == (unsigned long)watched ? 1 : -1;
+}
+
+/* Wants to know at once; whoever does not is told when he touches the page. */
+static void want_to_know(char *page)
+{
+	struct sigaction action = { .sa_flags = SA_SIGINFO };
+
+	watched = page;
+	action.sa_sigaction = on_early;
+	sigaction(SIGBUS, &action, NULL);
+	prctl(PR_MCE_KILL, PR_MCE_KILL_SET, PR_MCE_KILL_EARLY, 0, 0);
+}
+
+static void was_told(void)
+{
+	int tries;
+
+	for (tries = 0; tries < 1000 && !told; tries++)
+		usleep(1000);
+	if (told == 1)
+		__atomic_fetch_add(&sharers->early, 1, __ATOMIC_RELAXED);
+	else
+		fail("signal", "who asks for it (PR_MCE_KILL_EARLY) is %s of a poisoned page",
+		     told ? "told wrongly" : "not told");
+	catch_signals();
+}
+
+static void meets_poison(struct huge *h, const char *who)
+{
+	struct caught caught;
+	unsigned char v;
+
+	touch_read(h->addr + 300, &v, &caught);
+	if (!caught_is(&caught, h->addr, SIGBUS, BUS_MCEERR_AR, who))
+		return;
+	if (caught.lsb != 21)
+		fail("signal", "%s: si_addr_lsb %d, expected 21", who, caught.lsb);
+	else
+		__atomic_fetch_add(&sharers->late, 1, __ATOMIC_RELAXED);
+}
+
+static void share(struct huge *h, int early)
+{
+	volatile char *p = h->addr;
+
+	if (early)
+		want_to_know(h->addr);
+	(void)p[0];
+	(void)p[HUGE_2M];
+	__atomic_fetch_add(&sharers->ready, 1, __ATOMIC_RELEASE);
+	while (!__atomic_load_n(&sharers->poisoned, __ATOMIC_ACQUIRE))
+		usleep(500);
+	if (early)
+		was_told();
+	meets_poison(h, "a poisoned page that others have too");
+	if (pattern_check(h->addr + HUGE_2M, HUGE_2M, OWNER, 0))
+		fail("data", "the neighbour of a poisoned page that others have too");
+	_exit(0);
+}
+
+/* Everybody who has the page loses it, by the right signal; it cannot be moved or inherited. */
+static void lost_by_all(enum kind kind)
+{
+	int err, i, status, late = MAPPERS + 1;
+	struct caught caught;
+	unsigned long frame;
+	struct huge h;
+	pid_t pid;
+	long got;
+
+	if (huge_open(&h, kind, HUGE_2M, PAGES, "/dev/hugepages", OWNER))
+		return;
+	memset((void *)sharers, 0, sizeof(*sharers));
+	frame = page_frame(h.addr);
+	for (i = 0; i < MAPPERS; i++)
+		if (!fork())
+			share(&h, i == 0);
+	while (__atomic_load_n(&sharers->ready, __ATOMIC_ACQUIRE) < MAPPERS)
+		usleep(500);
+	err = poison_page(h.addr, 4096, &caught);
+	if (!err)
+		remember(frame);
+	else
+		fail("errno", "MADV_HWPOISON of %s that 4 have: %s", kind_name(kind), strerror(err));
+	__atomic_store_n(&sharers->poisoned, 1, __ATOMIC_RELEASE);
+	meets_poison(&h, "a poisoned page of one's own");
+	got = move_page(0, h.addr, page_node(h.addr + HUGE_2M), 2 /* MPOL_MF_MOVE */, &status);
+	if (!got && status >= 0)
+		fail("errno", "a poisoned page is said to be moved to node %d", status);
+	pid = fork();
+	if (!pid) {
+		meets_poison(&h, "a poisoned page that was inherited");
+		_exit(0);
+	}
+	mprotect(h.addr, HUGE_2M, PROT_READ);
+	mprotect(h.addr, HUGE_2M, PROT_READ | PROT_WRITE);
+	meets_poison(&h, "a poisoned page after mprotect()");
+	while (wait(&status) > 0)
+		if (status)
+			fail("signal", "one of those who have the page ended with status 0x%x", status);
+	/* Who inherits, and mprotect(). */
+	late += 2;
+	if (!failed() && sharers->early == 1 && sharers->late == late)
+		count_add(killed, 1);
+	huge_close(&h);
+	pool_check("after a poisoned page that many had");
+}
+
+/* Nobody has it, so nobody is hurt: the pool loses it, and nothing else. */
+static void free_page_lost(void)
+{
+	struct pool before, now;
+	unsigned long frame;
+	struct huge h;
+
+	if (huge_open(&h, ANON, HUGE_2M, 1, NULL, OWNER))
+		return;
+	frame = page_frame(h.addr);
+	huge_close(&h);
+	pool_read(&before);
+	if (write_number("/sys/kernel/debug/hwpoison/corrupt-pfn", frame))
+		return;		/* CONFIG_HWPOISON_INJECT */
+	remember(frame);
+	pool_read(&now);
+	if (now.nr != before.nr - 1 || now.free != before.free - 1 || now.resv != before.resv)
+		fail("counters", "a free page is poisoned: nr free resv were %ld %ld %ld, are "
+		     "%ld %ld %ld", before.nr, before.free, before.resv, now.nr, now.free, now.resv);
+	count_add(freed, 1);
+	pool_check("a free page is poisoned");
 }
 
 int main(int argc, char **argv)
@@ -190,6 +355,7 @@ int main(int argc, char **argv)
 	kept = counter("kept");
 	killed = counter("killed");
 	catch_signals();
+	sharers = (void *)shared_words(sizeof(*sharers) / sizeof(long));
 	pool_read(&all);
 	if (all.free != all.nr || all.resv || all.surplus || all.nr < 2 * PAGES + 2)
 		skip("the pools are in use, or have fewer than %d pages", 2 * PAGES + 2);
@@ -210,6 +376,9 @@ int main(int argc, char **argv)
 	pool_restore(&all);
 	lost(ANON);
 	lost(MEMFD);
+	lost_by_all(MEMFD);
+	lost_by_all(ANON);
+	free_page_lost();
 
 	for (i = 0; i < n_poisoned; i++)
 		unpoison(poisoned[i]);

@@ -22,8 +22,10 @@
 #include <linux/mempolicy.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
@@ -180,6 +182,104 @@ static void minimum(const struct pool *before)
 	pool_same(before, "after the min_size mount");
 }
 
+/* More than the minimum: that much is the mount's own, the rest is the pool's, to the limit. */
+static void beyond_minimum(const struct pool *before)
+{
+	const char *path = mount_huge("pagesize=2M,size=8M,min_size=4M");
+	int fd = huge_file(path, 5 * HUGE_2M), err;
+	char *p, *q;
+
+	pool_expect("resv_hugepages", before->resv + 2, "mount with both limits");
+	p = mmap(NULL, 3 * HUGE_2M, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (p == MAP_FAILED) {
+		fail("errno", "3 pages of size=8M,min_size=4M: %s", strerror(errno));
+		return;
+	}
+	pool_expect("resv_hugepages", before->resv + 3, "3 pages, 2 of them the minimum");
+	expect_free(path, PAGES - 3, "3 pages promised");
+	p[0] = p[HUGE_2M] = p[2 * HUGE_2M] = 1;
+	pool_expect("resv_hugepages", before->resv, "3 pages in use");
+	expect_free(path, PAGES - 3, "3 pages in use");
+	q = mmap(NULL, 2 * HUGE_2M, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 3 * HUGE_2M);
+	if (q != MAP_FAILED || errno != ENOMEM)
+		fail("errno", "5 pages of size=8M: %s", q == MAP_FAILED ? strerror(errno) : "succeeded");
+	pool_expect("resv_hugepages", before->resv, "2 pages more are refused");
+	/* One page goes: the two that are left are the minimum. */
+	munmap(p, 3 * HUGE_2M);
+	if (ftruncate(fd, 2 * HUGE_2M))
+		fail("errno", "ftruncate: %s", strerror(errno));
+	pool_expect("resv_hugepages", before->resv, "2 pages left of a minimum of 2");
+	expect_free(path, PAGES - 2, "2 pages left");
+	if (ftruncate(fd, HUGE_2M))
+		fail("errno", "ftruncate: %s", strerror(errno));
+	pool_expect("resv_hugepages", before->resv + 1, "1 page left of a minimum of 2");
+	close(fd);
+	pool_expect("resv_hugepages", before->resv + 2, "no page left of a minimum of 2");
+	err = umount_huge(path);
+	if (err)
+		fail("errno", "umount of the mount with both limits: %s", strerror(err));
+	pool_same(before, "after the mount with both limits");
+}
+
+/* A minimum that the pool does not have, and a maximum below it. */
+static void refused_mounts(void)
+{
+	static const char *const options[] = {
+		"pagesize=2M,min_size=200G", "pagesize=2M,size=4M,min_size=8M", "pagesize=3M",
+		"pagesize=2M,size=x", "pagesize=2M,mode=abc",
+	};
+	char path[] = "/tmp/hugeXXXXXX";
+	size_t i;
+
+	if (!mkdtemp(path))
+		return;
+	for (i = 0; i < sizeof(options) / sizeof(*options); i++)
+		if (!mount("huge", path, "hugetlbfs", 0, options[i])) {
+			fail("errno", "a mount with \"%s\" succeeds", options[i]);
+			umount(path);
+		} else if (errno != EINVAL && errno != ENOMEM) {
+			fail("errno", "a mount with \"%s\": %s", options[i], strerror(errno));
+		}
+	rmdir(path);
+}
+
+/* What a mount is told is what it does, and what it tells. */
+static void told(const struct pool *before)
+{
+	static const char *const words[] = {
+		",uid=77", ",gid=78", ",mode=1750", ",nr_inodes=9", ",pagesize=2M", ",min_size=2097152",
+	};
+	const char *path = mount_huge("pagesize=2M,size=25%,min_size=2M,uid=77,gid=78,mode=1750,nr_inodes=9");
+	char line[400], where[80];
+	long size = before->nr / 4;
+	struct statfs fs = { 0 };
+	struct stat st = { 0 };
+	size_t i;
+	FILE *f = fopen("/proc/mounts", "r");
+
+	snprintf(where, sizeof(where), " %s hugetlbfs ", path);
+	while (f && fgets(line, sizeof(line), f))
+		if (strstr(line, where))
+			break;
+	if (f)
+		fclose(f);
+	for (i = 0; i < sizeof(words) / sizeof(*words); i++)
+		if (!strstr(line, words[i]))
+			fail("counters", "/proc/mounts does not tell of %s: %.120s", words[i] + 1, line);
+	stat(path, &st);
+	if (st.st_uid != 77 || st.st_gid != 78 || (st.st_mode & 07777) != 01750)
+		fail("counters", "the mount belongs to %d and %d, mode %o", st.st_uid, st.st_gid,
+		     st.st_mode & 07777);
+	statfs(path, &fs);
+	if (fs.f_bsize != (long)HUGE_2M || (long)fs.f_blocks != size || fs.f_files != 9)
+		fail("counters", "size=25%% of %ld pages: %ld blocks of %ld bytes, %ld inodes", before->nr,
+		     (long)fs.f_blocks, (long)fs.f_bsize, (long)fs.f_files);
+	pool_expect("resv_hugepages", before->resv + 1, "min_size=2M");
+	if (umount_huge(path))
+		fail("errno", "umount: %s", strerror(errno));
+	pool_same(before, "after a mount with many words");
+}
+
 /* nr_inodes= counts what has no pages, too, and each end gives one back. */
 static void inodes(void)
 {
@@ -252,7 +352,10 @@ int main(int argc, char **argv)
 			fail("errno", "umount: %s", strerror(err));
 		pool_same(&before, "after the size= mount");
 		minimum(&before);
+		beyond_minimum(&before);
 		inodes();
+		refused_mounts();
+		told(&before);
 		count_add(rounds, 1);
 	} while (running() && !failed());
 	return repro_end();

@@ -5,7 +5,7 @@
  * for each private mapping a map of those that are used up; the model keeps a byte a
  * page, and knows the rules:
  *
- *	shared mmap()		reserves what of the range is not yet reserved
+ *	shared mmap()		reserves what of the range is not yet reserved, of any part
  *	touch, fallocate()	takes the page's reservation, or makes one as it goes
  *	hole			gives page and reservation back, where there is a page
  *	truncation, last close	gives back both, to the end of the file
@@ -119,10 +119,10 @@ static int check(const char *what)
 	struct stat st;
 	int f, i, pages;
 
-	pool_read(&now);
+	pool_read_sums(&now);
 	if (now.resv != model_resv() || now.free != model_free() || now.nr != base.nr) {
 		usleep(100000);	/* what a worker frees comes later */
-		pool_read(&now);
+		pool_read_sums(&now);
 	}
 	if (now.resv != model_resv() || now.free != model_free() || now.nr != base.nr) {
 		fail("counters", "%s: Rsvd %ld Free %ld Total %ld, the model says %ld %ld %ld; "
@@ -174,6 +174,35 @@ static void file_map(struct file *f, int reserving)
 	f->size = PAGES;
 	if (reserving)
 		memset(f->resv, 1, PAGES);
+}
+
+/* A part of the file, for a moment: what it reserves stays with the file. */
+static void file_map_part(struct file *f, int from, int n)
+{
+	int i, need = 0;
+	char *p;
+
+	for (i = from; i < from + n; i++)
+		need += !f->resv[i];
+	p = mmap(place(2 * FILES + PRIVATES + 1), n * HUGE_2M, PROT_READ | PROT_WRITE,
+		 MAP_SHARED | MAP_FIXED, f->fd, from * HUGE_2M);
+	if (p == MAP_FAILED) {
+		if (need <= unreserved())
+			fail("errno", "shared mmap of pages %d to %d with %ld unreserved: %s; history %s",
+			     from, from + n - 1, unreserved(), strerror(errno), history);
+		count_add(refused, 1);
+		return;
+	}
+	if (need > unreserved())
+		fail("errno", "shared mmap of pages %d to %d with %ld unreserved succeeds; history %s",
+		     from, from + n - 1, unreserved(), history);
+	if (from + n > f->size)
+		f->size = from + n;
+	memset(f->resv + from, 1, n);
+	for (i = from; i < from + n; i++)
+		if (f->page[i])
+			pattern_check(p + (i - from) * HUGE_2M, 4096, f->owner[i], 0);
+	munmap(p, n * HUGE_2M);
 }
 
 static void file_touch(struct file *f, int view, int i)
@@ -261,7 +290,7 @@ static void file_end(struct file *f)
 
 static void file_step(struct file *f)
 {
-	int what = rnd(16), i = rnd(PAGES), n = 1 + rnd(PAGES - i), view;
+	int what = rnd(18), i = rnd(PAGES), n = 1 + rnd(PAGES - i), view;
 
 	snprintf(history + strlen(history), sizeof(history) - strlen(history), "%c", 'a' + what);
 	if (f->fd < 0) {
@@ -294,6 +323,10 @@ static void file_step(struct file *f)
 		if (f->view[view])
 			munmap(f->view[view], BYTES);
 		f->view[view] = NULL;
+		break;
+	case 8:
+	case 9:
+		file_map_part(f, i, n);
 		break;
 	default:
 		view = what & 1;

@@ -25,7 +25,7 @@ API_NEGATIVES = TestCase(
         AtLeast("pgmigrate_success", 6, Source.VMSTAT),
     ),
     detectors=(Detector.KASAN, Detector.LOCKDEP),
-    quick=2,
+    quick=1,
 )
 
 

@@ -29,7 +29,7 @@ CGROUP_MIGRATE_V1 = TestCase(
     ),
     detectors=(Detector.KASAN, Detector.LOCKDEP),
     catches=("cgroup-migrate-lost",),
-    quick=2,
+    quick=1,
 )
 
 CGROUP_MIGRATE_V2 = TestCase(

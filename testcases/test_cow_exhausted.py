@@ -24,7 +24,7 @@ COW_EXHAUSTED = TestCase(
     ),
     detectors=(Detector.KASAN, Detector.LOCKDEP),
     catches=("cow-unmap-ref-deadlock",),
-    quick=3,
+    quick=2,
 )
 
 

@@ -26,7 +26,7 @@ COW_PAGECACHE = TestCase(
         AtLeast("pgmigrate_success", 10, Source.VMSTAT),
     ),
     detectors=(Detector.KASAN, Detector.LOCKDEP),
-    quick=3,
+    quick=2,
 )
 
 

@@ -32,7 +32,7 @@ OBSERVERS = TestCase(
         AtLeast("pgmigrate_success", 10, Source.VMSTAT),
     ),
     detectors=(Detector.KASAN, Detector.LOCKDEP),
-    quick=3,
+    quick=2,
 )
 
 

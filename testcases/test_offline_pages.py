@@ -26,7 +26,7 @@ OFFLINE_PAGES = TestCase(
         AtLeast("pgmigrate_success", 3, Source.VMSTAT),
     ),
     detectors=(Detector.KASAN, Detector.LOCKDEP),
-    quick=2,
+    quick=1,
 )
 
 

@@ -31,7 +31,7 @@ PINNED_PAGE = TestCase(
     ),
     detectors=(Detector.KASAN, Detector.LOCKDEP),
     catches=("softoffline-eio",),
-    quick=2,
+    quick=1,
 )
 
 

@@ -28,7 +28,7 @@ PMD_SHARE_STALE = TestCase(
     ),
     detectors=(Detector.KASAN, Detector.LOCKDEP),
     catches=("unmap-unshare-noflush", "migrate-unshare-missing"),
-    quick=8,
+    quick=6,
 )
 
 

@@ -26,7 +26,7 @@ POLICY_MIGRATE = TestCase(
         AtLeast("pgmigrate_success", 8, Source.VMSTAT),
     ),
     detectors=(Detector.KASAN, Detector.LOCKDEP),
-    quick=2,
+    quick=1,
 )
 
 

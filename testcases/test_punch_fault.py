@@ -26,7 +26,7 @@ PUNCH_FAULT = TestCase(
     ),
     detectors=(Detector.KASAN, Detector.LOCKDEP, Detector.DEBUG_VM),
     catches=("punch-mapped-not-unmapped",),
-    quick=3,
+    quick=2,
 )
 
 

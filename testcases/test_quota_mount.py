@@ -27,7 +27,7 @@ QUOTA_MOUNT = TestCase(
     ),
     detectors=(Detector.KASAN, Detector.LOCKDEP),
     catches=("subpool-private-lost",),
-    quick=2,
+    quick=1,
 )
 
 

@@ -27,7 +27,7 @@ READONLY_SHAREABLE = TestCase(
     ),
     detectors=(Detector.KASAN, Detector.LOCKDEP),
     catches=("anon-in-shareable",),
-    quick=2,
+    quick=1,
 )
 
 

@@ -28,7 +28,7 @@ RESERVATIONS = TestCase(
         AtLeast("pgmigrate_success", 3, Source.VMSTAT),
     ),
     detectors=(Detector.KASAN, Detector.LOCKDEP),
-    quick=4,
+    quick=3,
 )
 
 

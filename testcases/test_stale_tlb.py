@@ -23,7 +23,7 @@ STALE_TLB = TestCase(
         AtLeast("beyond", 3),
     ),
     detectors=(Detector.KASAN, Detector.LOCKDEP),
-    quick=3,
+    quick=2,
     paths=(
         "hugetlb_cow",
         "copy_hugetlb_page_range",

@@ -30,7 +30,7 @@ TRUNCATE_MIGRATE = TestCase(
     ),
     detectors=(Detector.KASAN, Detector.LOCKDEP),
     catches=("mapcount-hack-compound",),
-    quick=5,
+    quick=4,
 )
 
 

@@ -28,7 +28,7 @@ UFFD_MISSING = TestCase(
     ),
     detectors=(Detector.KASAN, Detector.LOCKDEP),
     catches=("uffd-missing-uaf",),
-    quick=3,
+    quick=2,
 )
 
 

@@ -30,9 +30,10 @@ static int put(const char *group, const char *file, const char *text)
 	return err;
 }
 
-static long get(const char *group, const char *file)
+/* Of a file that begins with a word, the number behind it. */
+static long number(const char *group, const char *file)
 {
-	char path[200], text[32] = "";
+	char path[200], text[64] = "", *at = text;
 	int fd;
 
 	snprintf(path, sizeof(path), "%s/%s/%s", root, group, file);
@@ -42,7 +43,16 @@ static long get(const char *group, const char *file)
 	if (read(fd, text, sizeof(text) - 1) < 0)
 		text[0] = 0;
 	close(fd);
-	return atol(text) / (long)HUGE_2M;
+	while (*at && *at != '-' && (*at < '0' || *at > '9'))
+		at++;
+	return atol(at);
+}
+
+static long get(const char *group, const char *file)
+{
+	long bytes = number(group, file);
+
+	return bytes < 0 ? bytes : bytes / (long)HUGE_2M;
 }
 
 void cg_mount(int version)
@@ -143,4 +153,26 @@ void cg_expect(const char *group, long usage, long rsvd, const char *when)
 	}
 	fail("counters", "%s: cgroup %s has %ld pages in use and %ld reserved, expected %ld and %ld",
 	     when, group, now, now_rsvd, usage, rsvd);
+}
+
+long cg_refusals(const char *group, int rsvd)
+{
+	if (v2)
+		return rsvd ? -1 : number(group, "hugetlb.2MB.events");
+	return number(group, rsvd ? "hugetlb.2MB.rsvd.failcnt" : "hugetlb.2MB.failcnt");
+}
+
+static const char *peak(int rsvd)
+{
+	return rsvd ? "hugetlb.2MB.rsvd.max_usage_in_bytes" : "hugetlb.2MB.max_usage_in_bytes";
+}
+
+long cg_peak(const char *group, int rsvd)
+{
+	return v2 ? -1 : get(group, peak(rsvd));
+}
+
+int cg_reset_peak(const char *group, int rsvd)
+{
+	return v2 ? 0 : put(group, peak(rsvd), "0");
 }

@@ -22,4 +22,14 @@ int cg_limit(const char *group, int rsvd, long pages);
  */
 void cg_expect(const char *group, long usage, long rsvd, const char *when);
 
+/*
+ * How often a limit was met, of pages or of reservations; -1 where that is not told
+ * (version 2 tells of pages only).
+ */
+long cg_refusals(const char *group, int rsvd);
+
+/* The most pages that were ever in use at a time, and that from now on; -1 in version 2. */
+long cg_peak(const char *group, int rsvd);
+int cg_reset_peak(const char *group, int rsvd);
+
 #endif

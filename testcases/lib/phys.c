@@ -23,6 +23,19 @@ unsigned long page_frame(const void *p)
 	return entry >> 63 & 1 ? entry & ((1UL << 55) - 1) : 0;
 }
 
+unsigned long frame_flags(unsigned long frame)
+{
+	int fd = open("/proc/kpageflags", O_RDONLY | O_CLOEXEC);
+	uint64_t flags = 0;
+
+	if (fd < 0)
+		return 0;
+	if (pread(fd, &flags, 8, frame * 8) != 8)
+		flags = 0;
+	close(fd);
+	return flags;
+}
+
 int write_file(const char *path, const char *text)
 {
 	int fd = open(path, O_WRONLY | O_CLOEXEC), err = 0;

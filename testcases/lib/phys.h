@@ -6,6 +6,11 @@
 /* The page frame of a present page of this process; 0 where it is not told. */
 unsigned long page_frame(const void *p);
 
+/* What /proc/kpageflags tells of a frame; 0 where it tells nothing. */
+unsigned long frame_flags(unsigned long frame);
+#define FRAME_HUGE (1UL << 17)
+#define FRAME_POISONED (1UL << 19)
+
 /* Writes text to a file of sysfs or debugfs; 0 or an errno. */
 int write_file(const char *path, const char *text);
 int write_number(const char *path, unsigned long number);

@@ -77,14 +77,19 @@ void pool_restore(const struct pool *to)
 		pool_node_set(to->node[i], to->node_nr[i]);
 }
 
+void pool_read_sums(struct pool *pool)
+{
+	pool->nr = get(-1, "nr_hugepages");
+	pool->free = get(-1, "free_hugepages");
+	pool->resv = get(-1, "resv_hugepages");
+}
+
 void pool_read(struct pool *pool)
 {
 	int i;
 
+	pool_read_sums(pool);
 	pool->n_nodes = memory_nodes(pool->node, MAX_NODES);
-	pool->nr = get(-1, "nr_hugepages");
-	pool->free = get(-1, "free_hugepages");
-	pool->resv = get(-1, "resv_hugepages");
 	pool->surplus = get(-1, "surplus_hugepages");
 	pool->overcommit = get(-1, "nr_overcommit_hugepages");
 	for (i = 0; i < pool->n_nodes; i++) {

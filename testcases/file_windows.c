@@ -1,0 +1,427 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Windows on a file that begin in its middle: which page of the file is at which address
+ * is arithmetic with vm_pgoff, for whoever faults, migrates, punches, cuts or splits.
+ *
+ *	file		0   1   2   3   4   5
+ *	wide		.   .   .   .   .   .	the parent; the child too, elsewhere
+ *	narrow		        2   3   4	the parent
+ *	last		                    5	the child
+ *	private		            3   4	the parent, page 4 written
+ *	mixed		3   2   5		the parent, a VMA each
+ *
+ * After each move, hole and end of the file, every window of both processes shows what
+ * the model says of that page, and nothing else: its data, zero, or SIGBUS.
+ */
+#define _GNU_SOURCE
+#include "catch.h"
+#include "huge.h"
+#include "pool.h"
+#include "race.h"
+#include "repro.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/mempolicy.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define PAGES 6
+#define PART 4096
+
+static struct counter *looked, *moved, *absent, *zero, *reads;
+static int nodes[2], fd;
+
+/* The model: what a page of the file holds; 0 is zero; the file's size; own private pages. */
+static int owner[PAGES], size, private_owner[PAGES];
+
+static struct window {
+	char *addr;
+	int first, n, private;
+} wide, narrow, last, own, mixed[3];
+
+static int since(int major, int minor)
+{
+	struct utsname name;
+	int a = 0, b = 0;
+
+	uname(&name);
+	return sscanf(name.release, "%d.%d", &a, &b) == 2 &&
+	       (a > major || (a == major && b >= minor));
+}
+
+static struct window open_window(int first, int n, int flags, char *at)
+{
+	struct window w = { .first = first, .n = n, .private = flags & MAP_PRIVATE };
+
+	w.addr = mmap(at, n * HUGE_2M, PROT_READ | PROT_WRITE, flags | (at ? MAP_FIXED : 0), fd,
+		      first * HUGE_2M);
+	if (w.addr == MAP_FAILED)
+		skip("a window of %d pages on a file: %s", n, strerror(errno));
+	return w;
+}
+
+/* One touch in each page of the window, and the pattern of those that are there. */
+static void look_into(const struct window *w, const char *name, const char *when)
+{
+	char text[100];
+	int i, page, expected;
+	struct caught caught;
+	unsigned char v;
+	char *p;
+
+	for (i = 0; i < w->n; i++) {
+		page = w->first + i;
+		p = w->addr + i * HUGE_2M;
+		snprintf(text, sizeof(text), "%s, page %d through %s", when, page, name);
+		expected = w->private && private_owner[page] ? private_owner[page] : owner[page];
+		touch_read(p + 5 * PART, &v, &caught);
+		if (page >= size) {
+			if (caught_is(&caught, p, SIGBUS, BUS_ADRERR, text))
+				count_add(absent, 1);
+			continue;
+		}
+		if (!caught_is(&caught, p, 0, 0, text))
+			continue;
+		if (expected && pattern_check(p, HUGE_2M, expected, 0))
+			fail("data", "%s", text);
+		else if (!expected) {
+			size_t at;
+
+			for (at = 0; at < HUGE_2M && !p[at] && !p[at + 8]; at += PART)
+				;
+			if (at < HUGE_2M)
+				fail("data", "%s: not zero at 0x%zx", text, at);
+			else
+				count_add(zero, 1);
+		}
+		count_add(looked, 1);
+	}
+}
+
+static void look_here(const char *when)
+{
+	int i;
+
+	look_into(&wide, "the whole file", when);
+	look_into(&narrow, "the window at page 2", when);
+	look_into(&own, "the private window", when);
+	for (i = 0; i < 3; i++)
+		look_into(&mixed[i], "a page of its own VMA", when);
+}
+
+/*
+ * The child has windows of its own, and is told the model; the first three words say it
+ * is its turn, the last that it is done.
+ */
+static struct said {
+	int turn, done, over;
+	int owner[PAGES], size;
+	char when[60];
+} *said;
+
+static void child_looks(void)
+{
+	int turn;
+
+	wide = open_window(0, PAGES, MAP_SHARED | MAP_NORESERVE, NULL);
+	last = open_window(5, 1, MAP_SHARED | MAP_NORESERVE, NULL);
+	for (turn = 1; ; turn++) {
+		while (__atomic_load_n(&said->turn, __ATOMIC_ACQUIRE) < turn)
+			usleep(200);
+		if (said->over)
+			break;
+		memcpy(owner, said->owner, sizeof(owner));
+		size = said->size;
+		look_into(&wide, "the child's own mapping", said->when);
+		look_into(&last, "the child's window at page 5", said->when);
+		__atomic_store_n(&said->done, turn, __ATOMIC_RELEASE);
+	}
+}
+
+static pid_t other;
+
+static void look(const char *when)
+{
+	int turn = said->turn + 1;
+
+	memcpy(said->owner, owner, sizeof(owner));
+	said->size = size;
+	snprintf(said->when, sizeof(said->when), "%s", when);
+	__atomic_store_n(&said->turn, turn, __ATOMIC_RELEASE);
+	while (__atomic_load_n(&said->done, __ATOMIC_ACQUIRE) < turn) {
+		if (waitpid(other, NULL, WNOHANG) == other) {
+			fail("signal", "%s: the child is gone", when);
+			return;
+		}
+		usleep(200);
+	}
+	look_here(when);
+}
+
+static void move(char *p, const char *when)
+{
+	int status, to = nodes[page_node(p) == nodes[0]];
+	long got = move_page(0, p, to, MPOL_MF_MOVE_ALL, &status);
+
+	if (got || status != to)
+		fail("errno", "%s: %ld, status %d", when, got, status);
+	else
+		count_add(moved, 1);
+}
+
+static void write_page(int page)
+{
+	owner[page] = 100 + page;
+	pattern_write(wide.addr + page * HUGE_2M, HUGE_2M, owner[page], 0);
+}
+
+static void expect_file(int pages, const char *when)
+{
+	struct stat st = { 0 };
+
+	fstat(fd, &st);
+	if (st.st_blocks != pages * (long)(HUGE_2M / 512) || st.st_size != size * (long)HUGE_2M)
+		fail("counters", "%s: st_blocks %ld, st_size %ld, expected %d pages of %d", when,
+		     (long)st.st_blocks, (long)st.st_size, pages, size);
+}
+
+static int hole(off_t from, off_t bytes)
+{
+	return fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, from, bytes) ? errno : 0;
+}
+
+/* read(2) from anywhere to anywhere finds what the mappings show, to the end of the file. */
+static void read_across(void)
+{
+	static unsigned char buf[3 * PART];
+	size_t from = 3 * HUGE_2M - PART - 100, i;
+	ssize_t got = pread(fd, buf, sizeof(buf), from);
+
+	if (got != (ssize_t)sizeof(buf)) {
+		fail("errno", "read() across two pages: %zd", got);
+		return;
+	}
+	for (i = 0; i < sizeof(buf); i++)
+		if (buf[i] != (unsigned char)wide.addr[from + i]) {
+			fail("data", "read() across two pages differs at %zu", i);
+			return;
+		}
+	got = pread(fd, buf, sizeof(buf), size * HUGE_2M - 77);
+	if (got != 77)
+		fail("errno", "read() over the end of the file: %zd, expected 77", got);
+	count_add(reads, 1);
+}
+
+static void moves(void)
+{
+	int i;
+
+	for (i = 0; i < narrow.n; i++)
+		move(narrow.addr + i * HUGE_2M, "move through a window");
+	look("moved through a window");
+	for (i = 0; i < 3; i++)
+		move(mixed[i].addr, "move through a VMA of one page");
+	move(own.addr + HUGE_2M, "move of a private page at an offset");
+	look("moved through another one");
+}
+
+/* Inner pages go, what is beside them stays, to the byte. */
+static void holes(void)
+{
+	size_t at, from = HUGE_2M + 7 * PART;
+
+	if (hole(3 * HUGE_2M, HUGE_2M))
+		fail("errno", "hole: %s", strerror(errno));
+	owner[3] = 0;
+	look_into(&wide, "the whole file", "a hole of one page");
+	look("a hole of one page");
+	expect_file(6, "a hole that was read");
+	write_page(3);
+
+	/* 7 parts of page 1 stay, page 2 goes, of page 3 all but 5 parts stay. */
+	if (hole(from, 3 * HUGE_2M + 5 * PART - from))
+		fail("errno", "hole: %s", strerror(errno));
+	owner[2] = 0;
+	for (at = 0; at < HUGE_2M; at += PART) {
+		int clear1 = at >= 7 * PART, clear3 = at < 5 * PART;
+		unsigned int got1 = *(unsigned int *)(wide.addr + HUGE_2M + at + 8);
+		unsigned int got3 = *(unsigned int *)(wide.addr + 3 * HUGE_2M + at + 8);
+
+		/* Parts of pages are cleared since 5.19, and left alone before. */
+		if ((got1 != 101 && !clear1) || (clear1 && got1 != (since(5, 19) ? 0 : 101)) ||
+		    (got3 != 103 && !clear3) || (clear3 && got3 != (since(5, 19) ? 0 : 103))) {
+			fail("data", "a hole in parts of pages 1 and 3: at 0x%zx %u and %u", at, got1,
+			     got3);
+			break;
+		}
+	}
+	write_page(1);
+	write_page(3);
+	look("a hole with parts of pages");
+	write_page(2);
+}
+
+static void ends(void)
+{
+	int i;
+
+	for (size = 5; size > 1; size -= 2) {
+		if (ftruncate(fd, size * HUGE_2M))
+			fail("errno", "ftruncate: %s", strerror(errno));
+		for (i = size; i < PAGES; i++)
+			owner[i] = private_owner[i] = 0;
+		expect_file(size, "cut");
+		look("the file was cut");
+	}
+	size = PAGES;
+	if (ftruncate(fd, size * HUGE_2M))
+		fail("errno", "ftruncate: %s", strerror(errno));
+	expect_file(3, "grown");
+	look("the file has grown");
+	expect_file(PAGES, "grown and read");
+	for (i = 0; i < PAGES; i++)
+		write_page(i);
+}
+
+/* fallocate(): to the page that its range ends in, beyond the end, and over what is there. */
+static void allocations(void)
+{
+	if (ftruncate(fd, 2 * HUGE_2M))
+		fail("errno", "ftruncate: %s", strerror(errno));
+	size = 2;
+	memset(&owner[2], 0, sizeof(owner) - 2 * sizeof(int));
+	memset(&private_owner[2], 0, sizeof(owner) - 2 * sizeof(int));
+	if (fallocate(fd, FALLOC_FL_KEEP_SIZE, HUGE_2M + PART, HUGE_2M))
+		fail("errno", "fallocate, size kept: %s", strerror(errno));
+	expect_file(3, "allocated beyond the end");
+	look("allocated beyond the end");
+	if (fallocate(fd, 0, 3 * HUGE_2M, 3 * HUGE_2M))
+		fail("errno", "fallocate: %s", strerror(errno));
+	size = PAGES;
+	expect_file(PAGES, "allocated, and grown");
+	look("allocated, and grown");
+	if (!fallocate(fd, FALLOC_FL_ZERO_RANGE, 0, HUGE_2M) || errno != EOPNOTSUPP)
+		fail("errno", "FALLOC_FL_ZERO_RANGE: %s", strerror(errno));
+	for (size = 0; size < PAGES; size++)
+		write_page(size);
+}
+
+/* A window loses its middle, and gets it back; neighbours do not notice. */
+static void middle(void)
+{
+	struct caught caught;
+	unsigned char v;
+	char *p = narrow.addr + HUGE_2M;
+
+	munmap(p, HUGE_2M);
+	touch_read(p, &v, &caught);
+	caught_is(&caught, p, SIGSEGV, SEGV_MAPERR, "the middle of a window is unmapped");
+	move(narrow.addr, "move beside a gap");
+	move(narrow.addr + 2 * HUGE_2M, "move behind a gap");
+	open_window(3, 1, MAP_SHARED, p);
+	touch_read(p, &v, &caught);
+	if (mprotect(p, HUGE_2M, PROT_READ))
+		fail("errno", "mprotect: %s", strerror(errno));
+	touch_write(p, 1, &caught);
+	caught_is(&caught, p, SIGSEGV, SEGV_ACCERR, "a window's page that is read-only");
+	move(p, "move of a read-only page");
+	touch_write(p, 1, &caught);
+	caught_is(&caught, p, SIGSEGV, SEGV_ACCERR, "a read-only page that was moved");
+	if (mprotect(p, HUGE_2M, PROT_READ | PROT_WRITE))
+		fail("errno", "mprotect: %s", strerror(errno));
+	look("a window with a middle of its own");
+}
+
+/* Since 5.16: a window moves to another address, and the pages with it. */
+static void elsewhere(void)
+{
+	char *room = mmap(NULL, 5 * HUGE_2M, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), *now;
+
+	room = (char *)(((unsigned long)room + 2 * HUGE_2M - 1) & ~(HUGE_2M - 1));
+	now = mremap(wide.addr + 4 * HUGE_2M, 2 * HUGE_2M, 2 * HUGE_2M,
+		     MREMAP_MAYMOVE | MREMAP_FIXED, room);
+	if (now == MAP_FAILED)
+		return;
+	last = (struct window){ now, 4, 2, 0 };
+	look_into(&last, "a window that went elsewhere", "mremap()");
+	move(now, "move of a window that went elsewhere");
+	look_into(&last, "a window that went elsewhere", "mremap(), and a move");
+	munmap(now, 2 * HUGE_2M);
+	open_window(4, 2, MAP_SHARED, wide.addr + 4 * HUGE_2M);
+	look_into(&wide, "the whole file", "mremap(), and mapped again");
+}
+
+static void a_round(const struct pool *before)
+{
+	char *room;
+	int i;
+
+	fd = huge_memfd(PAGES * HUGE_2M);
+	size = PAGES;
+	memset(private_owner, 0, sizeof(private_owner));
+	memset((void *)said, 0, sizeof(*said));
+	other = fork();
+	if (!other) {
+		child_looks();
+		_exit(0);
+	}
+	wide = open_window(0, PAGES, MAP_SHARED, NULL);
+	narrow = open_window(2, 3, MAP_SHARED, NULL);
+	own = open_window(3, 2, MAP_PRIVATE, NULL);
+	room = mmap(NULL, 4 * HUGE_2M, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	room = (char *)(((unsigned long)room + HUGE_2M - 1) & ~(HUGE_2M - 1));
+	mixed[0] = open_window(3, 1, MAP_SHARED, room);
+	mixed[1] = open_window(2, 1, MAP_SHARED, room + HUGE_2M);
+	mixed[2] = open_window(5, 1, MAP_SHARED, room + 2 * HUGE_2M);
+	for (i = 0; i < PAGES; i++)
+		write_page(i);
+	private_owner[4] = 204;
+	pattern_write(own.addr + HUGE_2M, HUGE_2M, private_owner[4], 0);
+	look("written");
+	moves();
+	read_across();
+	middle();
+	elsewhere();
+	/* What a hole or a cut takes from a private mapping is not asked here. */
+	munmap(own.addr, own.n * HUGE_2M);
+	own.n = 0;
+	holes();
+	ends();
+	allocations();
+	look("at the end");
+	said->over = 1;
+	__atomic_store_n(&said->turn, said->turn + 1, __ATOMIC_RELEASE);
+	waitpid(other, NULL, 0);
+	munmap(wide.addr, PAGES * HUGE_2M);
+	munmap(narrow.addr, narrow.n * HUGE_2M);
+	munmap(room, 3 * HUGE_2M);
+	close(fd);
+	pool_same(before, "after a round");
+}
+
+int main(int argc, char **argv)
+{
+	struct pool before;
+
+	repro_start(argc, argv);
+	looked = counter("looked");
+	moved = counter("moved");
+	absent = counter("absent");
+	zero = counter("zero");
+	reads = counter("reads");
+	if (memory_nodes(nodes, 2) < 2)
+		skip("two nodes with memory are needed");
+	catch_signals();
+	pool_read(&before);
+	said = (struct said *)shared_words(sizeof(*said) / sizeof(long) + 1);
+	do {
+		a_round(&before);
+	} while (running() && !failed());
+	return repro_end();
+}
