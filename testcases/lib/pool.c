@@ -27,19 +27,46 @@ static void path_of(char *path, size_t size, int node, const char *name)
 			 node, size_kb, name);
 }
 
-static long get(int node, const char *name)
+static long number_in(const char *path)
 {
-	char path[160], text[32] = "";
+	char text[32] = "";
 	ssize_t got;
 	int fd;
 
-	path_of(path, sizeof(path), node, name);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		skip("no %s: %s", path, strerror(errno));
 	got = read(fd, text, sizeof(text) - 1);
 	close(fd);
 	return got > 0 ? atol(text) : 0;
+}
+
+static long get(int node, const char *name)
+{
+	char path[160];
+
+	path_of(path, sizeof(path), node, name);
+	return number_in(path);
+}
+
+/* Whether vm.nr_hugepages is about our size: the default one never changes. */
+static int is_default(void)
+{
+	static int known = -1;
+	char line[128];
+	long kb;
+	FILE *f;
+
+	if (known >= 0)
+		return known == (int)size_kb;
+	known = 0;
+	f = fopen("/proc/meminfo", "r");
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "Hugepagesize: %ld", &kb) == 1)
+			known = kb;
+	if (f)
+		fclose(f);
+	return known == (int)size_kb;
 }
 
 static int set(int node, const char *name, long value)
@@ -92,6 +119,7 @@ void pool_read(struct pool *pool)
 	pool->n_nodes = memory_nodes(pool->node, MAX_NODES);
 	pool->surplus = get(-1, "surplus_hugepages");
 	pool->overcommit = get(-1, "nr_overcommit_hugepages");
+	pool->wanted = is_default() ? number_in("/proc/sys/vm/nr_hugepages") : -1;
 	for (i = 0; i < pool->n_nodes; i++) {
 		pool->node_nr[i] = get(pool->node[i], "nr_hugepages");
 		pool->node_free[i] = get(pool->node[i], "free_hugepages");
@@ -118,6 +146,9 @@ static int wrong(const struct pool *p, char *text, size_t size)
 	if (nr != p->nr || free != p->free || surplus != p->surplus)
 		return snprintf(text, size, "nr %ld free %ld surplus %ld, of the nodes %ld %ld %ld",
 				p->nr, p->free, p->surplus, nr, free, surplus);
+	if (p->wanted >= 0 && p->wanted != p->nr - p->surplus)
+		return snprintf(text, size, "nr %ld surplus %ld, and vm.nr_hugepages is %ld", p->nr,
+				p->surplus, p->wanted);
 	if (p->resv < 0 || p->resv > p->free)
 		return snprintf(text, size, "resv %ld with free %ld", p->resv, p->free);
 	return 0;

@@ -10,6 +10,7 @@
 
 struct pool {
 	long nr, free, resv, surplus, overcommit;
+	long wanted;	/* vm.nr_hugepages; -1 where it is of another size */
 	int n_nodes, node[MAX_NODES];
 	long node_nr[MAX_NODES], node_free[MAX_NODES], node_surplus[MAX_NODES];
 };
@@ -34,8 +35,8 @@ void pool_restore(const struct pool *to);
 
 /*
  * Calls fail("counters", ...) where the sums of the nodes differ from the machine's
- * counters, a node has more free or surplus pages than pages, or less is free than
- * reserved.  Only for a moment when nobody changes the pools.
+ * counters, a node has more free or surplus pages than pages, less is free than
+ * reserved, or the pool is not of the size that is wanted, its surplus left out.  Only for a moment when nobody changes the pools.
  */
 void pool_check(const char *when);
 
