@@ -85,10 +85,10 @@ static void addresses(struct huge *h)
 		expect2(q == MAP_FAILED ? -1 : 0, EINVAL, EINVAL, "mremap of half a huge page");
 	}
 	expect(madvise(p + 1, HUGE_2M, MADV_DONTNEED), EINVAL, "madvise at an odd address");
-	if (h->kind == ANON && version() < 5018)
+	if (!kind_shared(h->kind) && version() < 5018)
 		expect(madvise(p, HUGE_2M, MADV_DONTNEED), EINVAL, "MADV_DONTNEED before 5.18");
 	expect(madvise(p, HUGE_2M, MADV_FREE), EINVAL, "MADV_FREE");
-	if (h->kind == ANON)
+	if (!kind_shared(h->kind))
 		expect2(madvise(p, HUGE_2M, MADV_REMOVE), EINVAL, EACCES, "MADV_REMOVE of a private mapping");
 	expect2(madvise(p, HUGE_2M, 14 /* MADV_HUGEPAGE */), EINVAL, EINVAL, "MADV_HUGEPAGE");
 }
@@ -183,7 +183,7 @@ static void movers(struct huge *h)
 
 int main(int argc, char **argv)
 {
-	static const enum kind kinds[] = { ANON, SHARED_FILE, MEMFD };
+	static const enum kind kinds[] = { ANON, SHARED_FILE, MEMFD, SHM, PRIVATE_FILE };
 	struct pool before;
 	struct huge h;
 	size_t i;

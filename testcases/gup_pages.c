@@ -390,6 +390,7 @@ int main(int argc, char **argv)
 		over(ANON, &before);
 		over(MEMFD, &before);
 		over(PRIVATE_FILE, &before);
+		over(SHM, &before);
 		refusals(&before);
 		no_page(&before);
 		ahead(&before);

@@ -45,6 +45,7 @@ static char *source;
 /* What an operation works on; made anew for each try, before the injection. */
 struct subject {
 	char *p;
+	size_t bytes;
 	int fd, uffd;
 };
 
@@ -188,6 +189,82 @@ static int run_punch(struct subject *s)
 		errno : 0;
 }
 
+/*
+ * Parts that do not touch each other: each one takes an entry of its own in the map of
+ * reservations, and only the first finds one in stock.
+ */
+#define APART 7
+
+static void make_apart(struct subject *s)
+{
+	s->bytes = APART * HUGE_2M;
+	s->fd = huge_file(mount_point, s->bytes);
+}
+
+static void map_apart(struct subject *s, int flags)
+{
+	s->p = mmap(NULL, s->bytes, PROT_READ | PROT_WRITE, flags, s->fd, 0);
+	if (s->p == MAP_FAILED)
+		s->p = NULL;
+}
+
+static void make_apart_filled(struct subject *s)
+{
+	make_apart(s);
+	map_apart(s, MAP_SHARED);
+	pattern_write(s->p, s->bytes, OWNER, 0);
+}
+
+static void make_apart_unreserved(struct subject *s)
+{
+	make_apart(s);
+	map_apart(s, MAP_SHARED | MAP_NORESERVE);
+}
+
+static int run_punch_apart(struct subject *s)
+{
+	int i, err = 0;
+
+	for (i = 1; i < APART; i += 2)
+		if (fallocate(s->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, i * HUGE_2M, HUGE_2M))
+			err = errno;
+	return err;
+}
+
+static int run_allocate_apart(struct subject *s)
+{
+	int i, err = 0;
+
+	for (i = 1; i < APART; i += 2)
+		if (fallocate(s->fd, 0, i * HUGE_2M, HUGE_2M))
+			err = errno;
+	return err;
+}
+
+static int run_touch_apart(struct subject *s)
+{
+	int i, err = 0;
+
+	for (i = 1; i < APART; i += 2)
+		err |= touch(s->p + i * HUGE_2M);
+	return err;
+}
+
+static int run_map_apart(struct subject *s)
+{
+	int i, err = 0;
+	char *p;
+
+	for (i = 1; i < APART; i += 2) {
+		p = mmap(NULL, HUGE_2M, PROT_READ | PROT_WRITE, MAP_SHARED, s->fd, i * HUGE_2M);
+		if (p == MAP_FAILED)
+			err = errno;
+		else
+			munmap(p, HUGE_2M);
+	}
+	return err;
+}
+
 static int run_truncate(struct subject *s)
 {
 	return ftruncate(s->fd, HUGE_2M) ? errno : 0;
@@ -262,6 +339,8 @@ static int run_copy(struct subject *s)
 static const struct operation all[] = {
 	{ "touch private anonymous", make_anon, run_touch, 0 },
 	{ "touch shared", make_shared, run_touch, 0 },
+	{ "punch holes apart", make_apart_filled, run_punch_apart, 0 },
+	{ "touch apart, not reserved", make_apart_unreserved, run_touch_apart, 0 },
 	{ "touch shared, not reserved", make_unreserved, run_touch, 0 },
 	{ "touch private", make_private, run_touch, 0 },
 	{ "touch private, not reserved", make_anon_unreserved, run_touch, 0 },
@@ -272,6 +351,8 @@ static const struct operation all[] = {
 	{ "punch a hole", make_shared_filled, run_punch, 0 },
 	{ "move shared", make_shared_filled, run_move, PAGES },
 	{ "mmap shared", make_file, run_map_shared, 0 },
+	{ "mmap parts apart", make_apart, run_map_apart, 0 },
+	{ "fallocate apart", make_apart, run_allocate_apart, 0 },
 	{ "open a file", make_nothing, run_open, 0 },
 	{ "mmap private anonymous", make_nothing, run_map_anon, 0 },
 	{ "mmap private", make_file, run_map_private, 0 },
@@ -301,7 +382,7 @@ static void check_file(const struct operation *op, const struct subject *s)
 /* One try; true where the n-th allocation came. */
 static int try(const struct operation *op, int n)
 {
-	struct subject s = { .fd = -1, .uffd = -1 };
+	struct subject s = { .bytes = BYTES, .fd = -1, .uffd = -1 };
 	char when[120];
 	int err, hit;
 
@@ -320,7 +401,7 @@ static int try(const struct operation *op, int n)
 	if (op->file)
 		check_file(op, &s);
 	if (s.p)
-		munmap(s.p, BYTES);
+		munmap(s.p, s.bytes);
 	if (s.uffd >= 0)
 		close(s.uffd);
 	if (s.fd >= 0)
@@ -357,7 +438,7 @@ int main(int argc, char **argv)
 	mount_point = mount_huge("pagesize=2M,size=16M");
 	pool_read(&before);
 	inject_prepare();
-	for (i = 0; i < sizeof(all) / sizeof(*all) && (running() || i < 6); i++) {
+	for (i = 0; i < sizeof(all) / sizeof(*all) && (running() || i < 8); i++) {
 		if (at < argc && !strstr(all[i].name, argv[at]))
 			continue;
 		for (n = 1; n <= MOST && !failed(); n++)

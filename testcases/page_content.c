@@ -8,7 +8,8 @@
  *	fresh			by a write or a read in the first, an inner and the last part,
  *				MAP_POPULATE, fallocate(), the kernel's own write (pipe, another
  *				process), no reservation, a hole, a file that was cut and grew
- *	copied			on a write of the parent, of the child, out of the page cache,
+ *	copied			on a write of the parent, of the child, out of the page cache
+ *				(whoever else has the page there, and whoever writes),
  *				by UFFDIO_COPY (from memory that is there, and that is not),
  *				by a move
  */
@@ -252,24 +253,108 @@ static void on_write(int flags, int fd, int turn, const char *what)
 	munmap(p, 2 * HUGE_2M);
 }
 
-static void out_of_the_cache(int turn)
-{
-	int fd = memfd(2);
-	char *file = map(2, MAP_SHARED, fd), *p;
+/* Who else has the file's page while somebody writes his private view of it. */
+enum other { NOBODY, SHARER, READER, CHILD, OTHERS };
+static const char *const others[OTHERS] = {
+	"that nobody else has", "that a shared mapping has", "that a private mapping has read",
+	"that a child has read",
+};
 
-	fill(file, 20);
-	fill(file + HUGE_2M, 21);
-	p = map(2, MAP_PRIVATE, fd);
-	p[where(turn)] = 3;
-	(void)*(volatile char *)(p + HUGE_2M);
-	p[HUGE_2M + where(turn)] = 4;
-	is_copy(p, 20, where(turn), 3, "a private copy of a file's page");
-	is_copy(p + HUGE_2M, 21, where(turn), 4, "a private copy of a page that was read first");
-	is_copy(file, 20, where(turn), 0, "the file behind a private copy");
-	is_copy(file + HUGE_2M, 21, where(turn), 0, "the file behind a private copy");
-	munmap(p, 2 * HUGE_2M);
-	munmap(file, 2 * HUGE_2M);
+static int write_one(char *p, char value, int by_kernel)
+{
+	struct iovec local = { &value, 1 }, remote = { p, 1 };
+
+	if (by_kernel)
+		return process_vm_writev(getpid(), &local, 1, &remote, 1, 0) == 1;
+	*(volatile char *)p = value;
+	return 1;
+}
+
+static void in_file(int fd, unsigned int owner, const char *what)
+{
+	uint64_t word_read = 0;
+	size_t part;
+
+	for (part = 0; part < PARTS; part += 73) {
+		if (pread(fd, &word_read, 8, part * PART) != 8 || word_read != word(owner, part, 0)) {
+			fail("data", "%s: read() of part %zu of the file gives 0x%llx", what, part,
+			     (unsigned long long)word_read);
+			return;
+		}
+	}
+	count_add(copied, 1);
+}
+
+/* A file's page and a private view of it, written by the program or for it, read first or not. */
+static void out_of_the_cache(enum other other, int read_first, int by_kernel, int turn)
+{
+	char *view, *p, *q = NULL, c = 0, what[120], at_value;
+	size_t at = where(turn);
+	int fd = memfd(1), in[2] = { -1, -1 }, out[2] = { -1, -1 };
+	pid_t pid = 0;
+
+	snprintf(what, sizeof(what), "a private write%s of a file's page %s%s", by_kernel ? " by the kernel" : "",
+		 others[other], read_first ? ", read first" : "");
+	view = map(1, MAP_SHARED, fd);
+	fill(view, 20);
+	at_value = view[at];
+	if (other != SHARER)
+		munmap(view, HUGE_2M);
+	p = map(1, MAP_PRIVATE, fd);
+	if (read_first)
+		(void)*(volatile char *)(p + at);
+	if (other == READER) {
+		q = map(1, MAP_PRIVATE, fd);
+		(void)*(volatile char *)q;
+	}
+	if (other == CHILD && !pipe(in) && !pipe(out)) {
+		pid = fork();
+		if (!pid) {
+			close(in[1]);
+			c = *(volatile char *)(p + at);
+			if (write(out[1], &c, 1) != 1 || read(in[0], &c, 1) != 0)
+				_exit(1);
+			is_copy(p, 20, at, at_value, what);
+			_exit(0);
+		}
+		close(in[0]);
+		if (read(out[0], &c, 1) != 1)
+			fail("signal", "%s: the child is gone", what);
+	}
+	if (!write_one(p + at, 3, by_kernel))
+		fail("errno", "%s: %s", what, strerror(errno));
+	is_copy(p, 20, at, 3, what);
+	/* Once more, into what is one's own now. */
+	write_one(p + at, 4, !by_kernel);
+	is_copy(p, 20, at, 4, what);
+	if (q) {
+		is_copy(q, 20, at, at_value, what);
+		munmap(q, HUGE_2M);
+	}
+	if (pid > 0) {
+		close(in[1]);
+		waitpid(pid, NULL, 0);
+		close(out[0]);
+		close(out[1]);
+	}
+	in_file(fd, 20, what);
+	if (other != SHARER)
+		view = map(1, MAP_SHARED, fd);
+	is_copy(view, 20, at, at_value, what);
+	munmap(view, HUGE_2M);
+	munmap(p, HUGE_2M);
 	close(fd);
+}
+
+/* read_first and by_kernel change with the turn, so a few rounds have them all. */
+static void private_writes(int turn)
+{
+	int other;
+
+	for (other = 0; other < OTHERS; other++) {
+		out_of_the_cache(other, turn & 1, 0, turn);
+		out_of_the_cache(other, !(turn & 1), turn >> 1 & 1, turn);
+	}
 }
 
 /* The second source has no page table yet: the kernel has to let go and fault it in. */
@@ -333,7 +418,7 @@ static void round_of(int turn)
 	dropped();
 	on_write(ANONYMOUS, -1, turn, "a copy on write");
 	on_write(MAP_PRIVATE, fd, turn, "a copy on write of a private mapping of a file");
-	out_of_the_cache(turn);
+	private_writes(turn);
 	by_uffd();
 	by_move(ANONYMOUS, -1, "a private page that was moved");
 	by_move(MAP_SHARED, fd, "a page of a file that was moved");

@@ -181,7 +181,7 @@ static void direct_io(void)
 
 int main(int argc, char **argv)
 {
-	static const enum kind kinds[] = { ANON, SHARED_FILE, MEMFD, PRIVATE_FILE };
+	static const enum kind kinds[] = { ANON, SHARED_FILE, MEMFD, PRIVATE_FILE, SHM };
 	struct pool before;
 	size_t i;
 

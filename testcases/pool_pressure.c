@@ -25,6 +25,7 @@
 #include <linux/mempolicy.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define PAGES 2
@@ -129,31 +130,99 @@ static void persistent(const struct pool *all)
 	pool_expect("free_hugepages", PAGES, "pages of the pool given back");
 }
 
-/* All that is free on the target is somebody's reservation: he must get it. */
-static void reserved(const struct pool *all)
+/*
+ * All that is free is somebody's reservation: he must get it, during the move, after it,
+ * and when the page has come back.  A page that was a surplus page leaves the pool when it
+ * is freed, and fills no gap.
+ */
+static void reserved(enum kind kind, int surplus_pages, const struct pool *all)
 {
+	const char *what = surplus_pages ? "surplus pages moved beside reservations" :
+			   "pages moved beside reservations";
 	struct caught caught;
+	struct pool now;
 	struct huge h;
 	char *theirs;
-	int i;
+	int i, node;
+	long n;
 
-	set_pools(all, PAGES, PAGES);
-	if (huge_open(&h, ANON, HUGE_2M, PAGES, NULL, OWNER))
+	set_pools(all, surplus_pages ? 0 : PAGES, surplus_pages ? 0 : PAGES);
+	pool_set("nr_overcommit_hugepages", surplus_pages ? PAGES : 0);
+	if (huge_open(&h, kind, HUGE_2M, PAGES, "/dev/hugepages", OWNER))
 		return;
-	theirs = mmap(NULL, PAGES * HUGE_2M, PROT_READ | PROT_WRITE,
+	if (surplus_pages)
+		pool_set("nr_hugepages", 2 * PAGES);
+	pool_read(&now);
+	n = now.free - now.resv;
+	theirs = mmap(NULL, n * HUGE_2M, PROT_READ | PROT_WRITE,
 		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
 	if (theirs != MAP_FAILED) {
-		i = page_node(h.addr) == nodes[0];
-		count_add(reserved_moved, move_to(&h, nodes[i]));
-		pool_check("moved beside a reservation");
-		for (i = 0; i < PAGES; i++) {
+		if (surplus_pages) {	/* what is in use or reserved, and there is nothing else */
+			pool_set("nr_hugepages", 0);
+			pool_expect("surplus_hugepages", 2 * PAGES, "a pool of surplus pages only");
+		}
+		for (i = 0; i < 2; i++) {
+			node = page_node(h.addr) == nodes[0];
+			count_add(reserved_moved, move_to(&h, nodes[node]));
+			pool_check(what);
+			pool_expect("resv_hugepages", n, what);
+			huge_check(&h, OWNER, what);
+		}
+		for (i = 0; i < n; i++) {
 			touch_write(theirs + i * HUGE_2M, 1, &caught);
 			caught_is(&caught, theirs + i * HUGE_2M, 0, 0, "reserved page");
 		}
-		munmap(theirs, PAGES * HUGE_2M);
+		munmap(theirs, n * HUGE_2M);
 	}
-	huge_check(&h, OWNER, "moved beside a reservation");
 	huge_close(&h);
+	pool_check(what);
+	pool_set("nr_overcommit_hugepages", 0);
+	set_pools(all, 0, 0);
+	pool_expect("nr_hugepages", 0, what);
+}
+
+/* The owner of reservations comes for them in the middle of moves, when nothing else is free. */
+static void promised(const struct pool *all)
+{
+	struct caught caught;
+	struct huge h;
+	char *theirs, c = 0;
+	int turn, pipes[2];
+	pid_t pid;
+
+	set_pools(all, PAGES, PAGES);
+	if (pipe(pipes) || huge_open(&h, ANON, HUGE_2M, PAGES, NULL, OWNER))
+		return;
+	pid = fork();
+	if (!pid) {
+		munmap(h.addr, PAGES * HUGE_2M);
+		if (write(pipes[1], &c, 1) != 1)
+			_exit(1);
+		for (turn = 0; turn < 12 && !failed(); turn++) {
+			theirs = mmap(NULL, PAGES * HUGE_2M, PROT_READ | PROT_WRITE,
+				      MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+			if (theirs == MAP_FAILED) {
+				usleep(500);	/* a move has the page for a moment */
+				continue;
+			}
+			usleep(turn * 377 % 2000);
+			touch_write(theirs, 1, &caught);
+			caught_is(&caught, theirs, 0, 0, "a reserved page beside moves");
+			touch_write(theirs + HUGE_2M, 1, &caught);
+			caught_is(&caught, theirs + HUGE_2M, 0, 0, "a reserved page beside moves");
+			munmap(theirs, PAGES * HUGE_2M);
+		}
+		_exit(0);
+	}
+	if (read(pipes[0], &c, 1) != 1)
+		fail("errno", "a process beside: %s", strerror(errno));
+	close(pipes[0]);
+	close(pipes[1]);
+	for (turn = 0; waitpid(pid, NULL, WNOHANG) != pid; turn++)
+		count_add(reserved_moved, move_to(&h, nodes[turn % 2]));
+	huge_check(&h, OWNER, "moves beside who comes for his reservation");
+	huge_close(&h);
+	pool_check("moves beside who comes for his reservation");
 }
 
 static void resizer(void *arg)
@@ -192,7 +261,11 @@ int main(int argc, char **argv)
 	surplus(MEMFD, &all);
 	surplus(SHARED_FILE, &all);
 	persistent(&all);
-	reserved(&all);
+	reserved(ANON, 0, &all);
+	reserved(MEMFD, 0, &all);
+	reserved(ANON, 1, &all);
+	reserved(MEMFD, 1, &all);
+	promised(&all);
 
 	set_pools(&all, PAGES, 0);
 	if (!huge_open(&h, ANON, HUGE_2M, 1, NULL, OWNER)) {

@@ -28,7 +28,7 @@ POOL_PRESSURE = TestCase(
     ),
     detectors=(Detector.KASAN, Detector.LOCKDEP),
     catches=("surplus-node-lost",),
-    quick=1,
+    quick=2,
 )
 
 
