@@ -299,8 +299,8 @@ static void allocations(void)
 	memset(&private_owner[2], 0, sizeof(owner) - 2 * sizeof(int));
 	if (fallocate(fd, FALLOC_FL_KEEP_SIZE, HUGE_2M + PART, HUGE_2M))
 		fail("errno", "fallocate, size kept: %s", strerror(errno));
+	/* A touch of what is there beyond the end is SIGBUS before 5.19, and none later. */
 	expect_file(3, "allocated beyond the end");
-	look("allocated beyond the end");
 	if (fallocate(fd, 0, 3 * HUGE_2M, 3 * HUGE_2M))
 		fail("errno", "fallocate: %s", strerror(errno));
 	size = PAGES;

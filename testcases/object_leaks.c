@@ -30,7 +30,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define TIMES 60
+#define TIMES 24
 #define PAGES 4
 #define BYTES (PAGES * HUGE_2M)
 
@@ -242,33 +242,50 @@ static const struct operation {
 	{ "groups", groups },
 };
 
-/* The first time fills what is kept for later. */
-static void repeat(const struct operation *op)
+/* What has grown by an object each time; what RCU and workers free comes later. */
+static int grown(const struct operation *op, long *by)
 {
 	long before[COUNTS], after[COUNTS];
-	int i, tries;
+	int i, tries, n = 0;
 	size_t c;
 
-	for (i = 0; i < 3; i++)
-		op->run();
 	count_objects(before);
 	for (i = 0; i < TIMES; i++)
 		op->run();
-	/* RCU and workers free later. */
 	for (tries = 0; tries < 10; tries++) {
 		count_objects(after);
-		for (c = 0; c < COUNTS && after[c] - before[c] < TIMES - 5; c++)
-			;
-		if (c == COUNTS)
+		for (c = 0, n = 0; c < COUNTS; c++) {
+			by[c] = after[c] - before[c];
+			n += by[c] >= TIMES - 4;
+		}
+		if (!n)
 			break;
 		usleep(100000);
 	}
-	for (c = 0; c < COUNTS; c++) {
-		if (after[c] - before[c] >= TIMES - 5)
-			fail("leak", "%d times %s: %ld more of %s", TIMES, op->name,
-			     after[c] - before[c], c == TABLES ? "page tables" : caches[c]);
+	for (c = 0; c < COUNTS; c++)
 		count_add(watched, before[c] > 0);
+	return n;
+}
+
+/* A cache that somebody fills once is none that leaks: it has to grow in each of three rounds. */
+static void repeat(const struct operation *op)
+{
+	long by[COUNTS], least[COUNTS];
+	int round;
+	size_t c;
+
+	op->run();
+	for (round = 0; round < 3; round++) {
+		if (!grown(op, by))
+			break;
+		for (c = 0; c < COUNTS; c++)
+			if (!round || by[c] < least[c])
+				least[c] = by[c];
 	}
+	for (c = 0; round == 3 && c < COUNTS; c++)
+		if (least[c] >= TIMES - 4)
+			fail("leak", "%d times %s: %ld more of %s, and so three times", TIMES, op->name,
+			     least[c], c == TABLES ? "page tables" : caches[c]);
 	count_add(operations, 1);
 }
 

@@ -16,7 +16,6 @@ OBJECT_LEAKS = TestCase(
     needs=Needs(nodes=2, free_2m=6, options=("CONFIG_SLUB_DEBUG", "CONFIG_CGROUP_HUGETLB")),
     exercised=(AtLeast("operations", 10), AtLeast("watched", 100)),
     detectors=(Detector.KASAN, Detector.LOCKDEP),
-    quick=3,
     paths=(
         "region_add",
         "region_del",
