@@ -294,6 +294,46 @@ def test_what_can_be_read_of_a_damaged_history_is_read(tmp_path: Path) -> None:
         salvage(file, tmp_path / "new.db")
 
 
+def test_a_history_that_lost_its_first_bytes_is_salvaged(tmp_path: Path) -> None:
+    file = tmp_path / "h.db"
+    run = samples.write_run(tmp_path, samples.run([samples.trial("PASS", n) for n in range(1, 9)]))
+    with History(file) as history:
+        import_folders(history, [run])
+    content = b"lost" * 5 + file.read_bytes()[20:]
+    file.write_bytes(content)
+    assert salvage(file, tmp_path / "new.db").trials == 8
+    assert file.read_bytes() == content
+    file.write_bytes(b"nothing of a database " * 400)
+    with pytest.raises(EnvironmentFault, match="no trial can be read"):
+        salvage(file, tmp_path / "other.db")
+    assert not (tmp_path / "other.db").exists()
+
+
+def test_damage_anywhere_is_told_and_not_written_to(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "h.db"
+    run = samples.write_run(tmp_path, samples.run([samples.trial("FAIL", n) for n in range(1, 60)]))
+    with History(file) as history:
+        import_folders(history, [run])
+    sound = file.read_bytes()
+    questions = (["history"], ["history", "rates"], ["history", "signatures"], ["history", "check"])
+    told = 0
+    for page in range(1, len(sound) // 4096, 7):
+        content = bytearray(sound)
+        content[page * 4096 : (page + 1) * 4096] = random.Random(page).randbytes(4096)
+        file.write_bytes(content)
+        page_file = str(tmp_path / "all.html")
+        for words in (*questions, ["report", "--all", "-o", page_file]):
+            status = main([*words, "--history", str(file)])
+            assert status in (0, 3)
+            said = capsys.readouterr()
+            told += status == 3
+            assert status == 0 or "damaged" in said.out + said.err
+        assert file.read_bytes() == content
+    assert told
+
+
 WRITER = """
 import random, sys, time
 from pathlib import Path

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import EnvironmentFault, HarnessError, UsageError
-from harness.record.history.store import History
+from harness.record.history.store import History, explained
 from harness.record.load import Run, load_run, run_folders
 
 Json = Mapping[str, Any]
@@ -86,8 +86,11 @@ def import_folders(history: History, folders: list[Path]) -> Taken:
 
 
 def catch_up(history: History) -> None:
-    """Take what known runs have grown by: a harness that was killed had no time to tell."""
-    with contextlib.suppress(EnvironmentFault):
+    """Take what known runs have grown by: a harness that was killed had no time to tell.
+
+    What stands in the way is no reason to answer nothing: the questions meet it, or do not.
+    """
+    with contextlib.suppress(EnvironmentFault), explained(history.file):
         for row in list(history.db.execute("SELECT * FROM run WHERE settled = 0")):
             folder = Path(row["folder"])
             try:

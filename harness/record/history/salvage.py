@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import sqlite3
+import tempfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.errors import UsageError
+from harness.errors import EnvironmentFault, UsageError
 from harness.record.history.ingest import add_trial, unpacked
 from harness.record.history.store import History
 from harness.record.load import Run
@@ -34,10 +36,7 @@ def salvage(damaged: Path, new: Path) -> Salvaged:
     if new.exists():
         raise UsageError(f"{new}: is there already", hint="name a file that is not")
     saved = lost = 0
-    name = str(damaged.absolute()).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
-    old = sqlite3.connect(f"file:{name}?mode=ro", uri=True)
-    old.row_factory = sqlite3.Row
-    with contextlib.closing(old), History(new) as history:
+    with _readable(damaged) as old, History(new) as history:
         for number in _numbers(old):
             try:
                 run, document = _trial(old, number)
@@ -45,7 +44,43 @@ def salvage(damaged: Path, new: Path) -> Salvaged:
                 saved += 1
             except (*_BROKEN, KeyError, TypeError, LookupError):
                 lost += 1
+    if not saved:
+        for left in (new, Path(f"{new}-wal"), Path(f"{new}-shm")):
+            left.unlink(missing_ok=True)
+        raise EnvironmentFault(
+            f"{damaged}: no trial can be read of it",
+            hint="harness history import takes up the run folders, where those are still there",
+        )
     return Salvaged(saved, lost)
+
+
+_HEAD = b"SQLite format 3\0\x10\0\x02\x02\0\x40\x20\x20"
+"""The first bytes of every history: the format's name, pages of 4,096 bytes, written by WAL."""
+
+
+@contextlib.contextmanager
+def _readable(damaged: Path) -> Iterator[sqlite3.Connection]:
+    """The file, or a copy with its first bytes mended, without which SQLite takes it for no
+    database at all.
+    """
+    with contextlib.ExitStack() as stack:
+        file = damaged.absolute()
+        with file.open("rb") as stream:
+            head = stream.read(len(_HEAD))
+        if head != _HEAD:
+            file = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "history.db"
+            for suffix in ("", "-wal"):
+                if Path(f"{damaged}{suffix}").is_file():
+                    shutil.copyfile(f"{damaged}{suffix}", f"{file}{suffix}")
+            with file.open("r+b") as stream:
+                stream.write(_HEAD)
+        name = str(file).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+        # Only a copy may be touched, were it to take in what its -wal holds.
+        mode = "ro" if head == _HEAD else "rw"
+        opened = sqlite3.connect(f"file:{name}?mode={mode}", uri=True)
+        old = stack.enter_context(contextlib.closing(opened))
+        old.row_factory = sqlite3.Row
+        yield old
 
 
 def _numbers(old: sqlite3.Connection) -> Iterator[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -142,6 +143,12 @@ class History:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+        if isinstance(error, _DAMAGE):
+            with explained(self.file):
+                raise error
+
+
+_DAMAGE = (sqlite3.DatabaseError, zlib.error)
 
 
 @contextlib.contextmanager
@@ -162,7 +169,7 @@ def explained(file: Path) -> Iterator[None]:
                 f"{file}: {error}", hint="give another file with --history"
             ) from None
         raise
-    except sqlite3.DatabaseError as error:
+    except _DAMAGE as error:
         if isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError):
             raise
         raise EnvironmentFault(
