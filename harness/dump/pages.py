@@ -131,7 +131,7 @@ def _variables(prog: Program, frame: StackFrame, told: set[tuple[str, int]]) -> 
             if (kind, int(value)) in told:
                 continue
             told.add((kind, int(value)))
-            if kind == "struct page *" and not _is_huge(value):
+            if kind in _PAGES and not _is_huge(_page(value)):
                 continue
             yield f"       {name} = ({kind}){int(value):#x}{_slab(prog, int(value))}"
             if kind == "struct vm_area_struct *" and _slab(prog, int(value)):
@@ -183,6 +183,11 @@ def _is_huge(page: Object) -> bool:
         return False
 
 
+def _page(value: Object) -> Object:
+    """A folio as its first page."""
+    return cast("struct page *", value)
+
+
 def _order(head: Object) -> int:
     tail = head + 1
     if tail.type_.type.has_member("compound_order"):  # before 6.3
@@ -212,6 +217,8 @@ def describe(page: Object) -> Iterator[str]:
         f" {int(head._refcount.counter)} references, mapped {_mapcount(head)} times"
     )
     yield f"flags {' '.join(_flags(head))}"
+    if own := _own_flags(head):
+        yield f"hugetlb's own flags: {own}"
     if mapping & MAPPING_ANON:
         anon_vma = Object(prog, "struct anon_vma *", value=mapping & ~MAPPING_FLAGS)
         yield f"anon_vma {int(anon_vma):#x}{_slab(prog, int(anon_vma))}"
@@ -229,6 +236,17 @@ def _flags(head: Object) -> Iterator[str]:
             seen.add(each.value)
             if flags >> each.value & 1:
                 yield str(each.name).removeprefix("PG_")
+
+
+def _own_flags(head: Object) -> str:
+    """enum hugetlb_page_flags, which the head's private word holds since 5.12; empty before."""
+    try:
+        known = head.prog_.type("enum hugetlb_page_flags").enumerators or ()
+    except LookupError:
+        return ""
+    word = int(head.private)
+    names = (str(each.name) for each in known if word >> each.value & 1)
+    return " ".join(name.removeprefix("HPG_") for name in names) or "none"
 
 
 def _node(page: Object) -> int:
@@ -292,6 +310,15 @@ def file_map(mapping: Object) -> Iterator[str]:
         "struct vm_area_struct", mapping.i_mmap.rb_root.address_of_(), "shared.rb"
     )
     yield from _first(f"area {_area(vma)}" for vma in areas)
+    yield from _readable(_regions("reservations, the file's map", _map_of(inode)))
+
+
+def _map_of(inode: Object) -> Object:
+    """The map of a file of hugetlbfs."""
+    data = inode.i_data
+    since_6_8 = data.type_.has_member("i_private_data")
+    private = data.member_("i_private_data" if since_6_8 else "private_data")
+    return cast("struct resv_map *", private)
 
 
 def _first(lines: Iterator[str]) -> Iterator[str]:
@@ -342,16 +369,25 @@ def reservations(prog: Program) -> Iterator[str]:
 def _reserved(vma: Object) -> Iterator[str]:
     prog = vma.prog_
     if int(vma.vm_flags) & VM_MAYSHARE:
-        data = vma.vm_file.f_inode.i_data
-        since_6_8 = data.type_.has_member("i_private_data")
-        private = data.member_("i_private_data" if since_6_8 else "private_data")
-        yield from _regions("shared, the file's map", cast("struct resv_map *", private))
+        yield from _regions("shared, the file's map", _map_of(vma.vm_file.f_inode))
+        yield from _vma_lock(vma)
         return
     word = int(vma.vm_private_data)
     owner = "the owner of its reservations" if word & RESV_OWNER else "no owner of reservations"
     unmapped = ", it lost pages to its owner" if word & RESV_UNMAPPED else ""
     resv = Object(prog, "struct resv_map *", value=word & ~RESV_FLAGS)
     yield from _regions(f"private, {owner}{unmapped}", resv)
+    if resv and _has(resv, "rw_sema"):  # since 6.6 it is the lock of a private area's page tables
+        yield f"  rw_sema {_rwsem(resv.rw_sema)}"
+
+
+def _vma_lock(vma: Object) -> Iterator[str]:
+    """Since 6.1 a lock of each shared area keeps its page tables from being unshared."""
+    with contextlib.suppress(LookupError):
+        lock = cast("struct hugetlb_vma_lock *", vma.vm_private_data)
+        if lock:
+            freed = _slab(vma.prog_, int(lock))
+            yield f"vma lock {int(lock):#x}{freed}, {_rwsem(lock.rw_sema)}"
 
 
 def _regions(about: str, resv: Object) -> Iterator[str]:
@@ -375,8 +411,10 @@ def _comm(task: Object) -> str:
     return re.sub(r"[^\x20-\x7e]", "?", escape_ascii_string(task.comm.string_()))
 
 
+_PAGES = ("struct page *", "struct folio *")
 _KINDS |= {
     "struct page *": describe,
+    "struct folio *": lambda folio: describe(_page(folio)),
     "struct anon_vma *": reverse_map,
     "struct vm_area_struct *": lambda vma: iter([f"area {_area(vma)}"]),
     "struct address_space *": file_map,
