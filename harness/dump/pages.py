@@ -231,7 +231,10 @@ def describe(page: Object) -> Iterator[str]:
 def _flags(head: Object) -> Iterator[str]:
     """Each flag by its first name: some have further ones, for other kinds of pages."""
     flags, seen = int(getattr(head.flags, "f", head.flags)), set()
-    for each in head.prog_.type("enum pageflags").enumerators or ():
+    known = head.prog_.type("enum pageflags").enumerators or ()
+    if int(head.mapping) & MAPPING_ANON:
+        known = sorted(known, key=lambda each: each.name != "PG_anon_exclusive")
+    for each in known:
         if each.value not in seen and str(each.name) != "__NR_PAGEFLAGS":
             seen.add(each.value)
             if flags >> each.value & 1:
