@@ -259,7 +259,7 @@ printf '%s\\n' "${{COMPREPLY[@]}}"
 def test_the_example_of_the_documentation_compiles(tmp_path: Path) -> None:
     from harness.trial.compile import compile_reproducer
 
-    text = (PROJECT / "docs" / "reproducers.md").read_text()
+    text = (PROJECT / "README.md").read_text()
     source = re.search(r"```c\n(.*?)```", text, re.DOTALL)
     assert source
     file = tmp_path / "move_there_and_back.c"

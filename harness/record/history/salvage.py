@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.errors import EnvironmentFault, UsageError
+from harness.errors import EnvironmentFault, HarnessError, UsageError
 from harness.record.history.ingest import add_trial, unpacked
 from harness.record.history.store import History
 from harness.record.load import Run
@@ -35,6 +35,21 @@ def salvage(damaged: Path, new: Path) -> Salvaged:
         raise UsageError(f"{damaged}: no such history")
     if new.exists():
         raise UsageError(f"{new}: is there already", hint="name a file that is not")
+    try:
+        made = _copy(damaged, new)
+    except HarnessError:
+        _remove(new)
+        raise
+    if not made.trials:
+        _remove(new)
+        raise EnvironmentFault(
+            f"{damaged}: no trial can be read of it",
+            hint="harness history import takes up the run folders, where those are still there",
+        )
+    return made
+
+
+def _copy(damaged: Path, new: Path) -> Salvaged:
     saved = lost = 0
     with _readable(damaged) as old, History(new) as history:
         for number in _numbers(old):
@@ -44,14 +59,12 @@ def salvage(damaged: Path, new: Path) -> Salvaged:
                 saved += 1
             except (*_BROKEN, KeyError, TypeError, LookupError):
                 lost += 1
-    if not saved:
-        for left in (new, Path(f"{new}-wal"), Path(f"{new}-shm")):
-            left.unlink(missing_ok=True)
-        raise EnvironmentFault(
-            f"{damaged}: no trial can be read of it",
-            hint="harness history import takes up the run folders, where those are still there",
-        )
     return Salvaged(saved, lost)
+
+
+def _remove(new: Path) -> None:
+    for suffix in ("", "-wal", "-shm"):
+        Path(f"{new}{suffix}").unlink(missing_ok=True)
 
 
 _HEAD = b"SQLite format 3\0\x10\0\x02\x02\0\x40\x20\x20"
