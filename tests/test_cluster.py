@@ -65,10 +65,44 @@ def test_worker_that_is_killed_loses_no_trial(job: Trial, tmp_path: Path) -> Non
     assert int((folders[0] / "pid").read_text()) != victim
 
 
-def test_scheduler_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.campaign.cluster._CONNECT", "1s")
-    with pytest.raises(EnvironmentFault, match="no scheduler answers"):
-        ClusterEngine("tcp://127.0.0.1:1", Progress())
+@pytest.mark.parametrize(
+    ("where", "told"),
+    [
+        ("tcp://127.0.0.1:1", "Connection refused"),
+        ("tcp://no-such-host.invalid:8786", "not known|resolution"),
+        ("tcp://127.0.0.1", "expected HOST:PORT"),
+        ("tcp://127.0.0.1:many", "Port could not be cast"),
+    ],
+)
+def test_scheduler_that_is_not_there_is_told_at_once(
+    where: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(distributed, "Client", lambda *_, **__: pytest.fail("waited for it"))
+    with pytest.raises(EnvironmentFault, match=f"no scheduler answers: .*({told})"):
+        ClusterEngine(where, Progress())
+
+
+def test_one_who_listens_and_is_no_scheduler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.campaign.cluster._CONNECT", 1.0)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        where = f"tcp://127.0.0.1:{other.getsockname()[1]}"
+        with pytest.raises(EnvironmentFault, match="no scheduler answers"):
+            ClusterEngine(where, Progress())
+
+
+def test_workers_that_come_and_go_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.campaign.cluster._LOOK", 0.0)
+    cluster = distributed.LocalCluster(
+        **{"n_workers": 1, "threads_per_worker": 1, "processes": True, "host": "127.0.0.1"},
+        **{"dashboard_address": None, "resources": {"guest": 1}},
+    )
+    with cluster, ClusterEngine(cluster.scheduler_address, Progress()) as engine:
+        assert engine.width == 1
+        cluster.scale(3)
+        assert wait_for(lambda: engine.width == 3, timeout=120)
+        cluster.scale(0)
+        assert wait_for(lambda: engine._rooms() == (0, 0), timeout=60)
+        assert engine.width == 1  # the next trial waits for a worker
 
 
 def test_workers_that_take_no_guests() -> None:

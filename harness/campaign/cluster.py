@@ -15,8 +15,11 @@ from __future__ import annotations
 import hashlib
 import importlib
 import logging
+import socket
 import tempfile
 import threading
+import time
+import urllib.parse
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
@@ -36,7 +39,11 @@ RESOURCE = "guest"
 MOST_BACK = 64 << 20
 """Bytes of one file that come back: a console that a lost race filled is cut at its end."""
 
-_CONNECT = "15s"
+_CONNECT = 15.0
+"""Seconds that a scheduler gets to answer."""
+
+_LOOK = 5.0
+"""Seconds between two looks at how many workers there are."""
 
 
 class _Lacks(Exception):
@@ -126,6 +133,33 @@ def work(
         return result, back
 
 
+def _knock(where: str) -> None:
+    """Raise OSError at once where nobody listens: Dask tries again until its time is over."""
+    address = urllib.parse.urlsplit(where)
+    if address.hostname is None or address.port is None:
+        raise ValueError("expected HOST:PORT")
+    socket.create_connection((address.hostname, address.port), _CONNECT).close()
+
+
+def _answering(connect: Callable[[], Any]) -> Any:
+    """What ``connect`` gives.  Raises OSError where it takes too long: Dask waits without end for
+    one who listens and says nothing.
+    """
+    made: Future[Any] = Future()
+
+    def work() -> None:
+        try:
+            made.set_result(connect())
+        except BaseException as error:
+            made.set_exception(error)
+
+    threading.Thread(target=work, name="connect", daemon=True).start()
+    try:
+        return made.result(_CONNECT + 1.0)
+    except TimeoutError:
+        raise OSError(f"who listens there says nothing within {_CONNECT:.0f} s") from None
+
+
 class ClusterEngine:
     """``where`` is ``local:N``, or the address of a scheduler (tcp://host:port)."""
 
@@ -140,7 +174,19 @@ class ClusterEngine:
         self._pending: dict[Future[TrialResult], Any] = {}
         self._cluster: Any = None
         self._client = self._connected(where)
-        self.width = self._room(where)
+        self._room, self._looked = self._first_room(where), time.monotonic()
+
+    @property
+    def width(self) -> int:
+        """How many guests the workers take that are there now.  One where there is none: its
+        trial waits for the next worker.
+        """
+        if time.monotonic() - self._looked >= _LOOK:
+            self._looked = time.monotonic()
+            was, self._room = self._room, self._rooms()[0]
+            if self._room != was:
+                self._progress.say(f"the workers take {self._room} guests now, {was} before")
+        return max(1, self._room)
 
     def _connected(self, where: str) -> Any:
         try:
@@ -166,21 +212,29 @@ class ClusterEngine:
         if kind not in ("tcp", "tls", "ucx"):
             raise UsageError(f"--cluster {where}: expected local:N or tcp://HOST:PORT")
         try:
-            return dask.Client(where, timeout=_CONNECT)
+            if kind != "ucx":
+                _knock(where)
+            return _answering(lambda: dask.Client(where, timeout=_CONNECT))
         except (OSError, ValueError) as error:
             raise EnvironmentFault(
-                f"--cluster {where}: no scheduler answers: {error}",
+                f"--cluster {where}: no scheduler answers:"
+                f" {getattr(error, 'strerror', None) or error}",
                 hint="dask scheduler; dask worker ADDRESS --nthreads 2 --resources guest=2",
             ) from None
 
-    def _room(self, where: str) -> int:
-        """How many guests all workers take.  Raises EnvironmentFault for none."""
+    def _rooms(self) -> tuple[int, int]:
+        """How many guests all workers take, and how many workers there are."""
         workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
-        room = int(sum(worker.get("resources", {}).get(RESOURCE, 0) for worker in workers))
+        room = sum(worker.get("resources", {}).get(RESOURCE, 0) for worker in workers)
+        return int(room), len(workers)
+
+    def _first_room(self, where: str) -> int:
+        """Raises EnvironmentFault where no worker takes guests: they would be waited for."""
+        room, workers = self._rooms()
         if not room:
             self._close()
             raise EnvironmentFault(
-                f"--cluster {where}: none of its {len(workers)} workers takes guests",
+                f"--cluster {where}: none of its {workers} workers takes guests",
                 hint=f"dask worker {where} --nthreads 2 --resources {RESOURCE}=2",
             )
         return room
