@@ -171,7 +171,8 @@ def commit_range(base: KernelSpec, repository: Path, text: str, folder: Path) ->
             weight = 0.0
         commits.append(Commit(commit[:12], title, spec, tree, work, weight))
     _some(commits, text)
-    return Commits(f"{text} of {git.folder}", tuple(commits))
+    short = re.sub("[0-9a-f]{40}", lambda found: found[0][:12], text)
+    return Commits(f"{short} of {git.folder}", tuple(commits))
 
 
 def _some(commits: Sequence[Commit], told: str) -> None:

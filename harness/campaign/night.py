@@ -166,7 +166,7 @@ def summary(tonight: Night, lines: Sequence[Line], before: int) -> Iterator[str]
     for event in tonight.bisects:
         yield ""
         yield f"bisected: {event['title']}"
-        yield from (f"  {line}" for line in event["lines"])
+        yield from (f"  {line}".rstrip() for line in event["lines"])
 
 
 def document(plan: str, tonight: Night, before: Sequence[Night]) -> dict[str, Any]:

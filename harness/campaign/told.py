@@ -131,5 +131,6 @@ def counts(book: Casebook, commits: Commits) -> Iterator[str]:
     before = f" ({len(book.taken)} made before)" if book.taken else ""
     yield (
         f"  {book.runs} runs{before} and {len(book.builds)} builds of {commits.n} commits"
-        f" ({commits.told}) in {book.spent:.0f} s of work"
+        f" in {book.spent:.0f} s of work"
     )
+    yield f"  the commits: {commits.told}"
