@@ -203,3 +203,22 @@ def test_trial_stops_a_bisection_for_what_is_no_verdict(place: Path) -> None:
     assert main(["trial", *argv, "-k", "nowhere"]) == 130
     assert main(["trial", "nothing", "-k", str(place / "k.yaml")]) == 130
     assert main(["trial", *argv, "-k", str(place / "k.yaml"), "--tree", str(place / "no")]) >= 128
+
+
+def test_cluster_that_is_not_there_leaves_nothing(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["anon_fork_migrate", "-k", str(place / "k.yaml"), "--results", str(place / "results")]
+    assert main(["rate", *argv, "--cluster", "nowhere"]) == 2
+    assert "expected local:N or tcp://HOST:PORT" in capsys.readouterr().err
+    assert main(["trial", *argv, "--cluster", "nowhere"]) == 130
+    assert not list((place / "results").iterdir())
+
+
+def test_runs_of_a_folder_that_is_none(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    series = ("--series", str(place / "series.mbox"))
+    assert bisect(place, "start", *series, "--from", str(place / "nowhere")) == 2
+    assert "no such folder" in capsys.readouterr().err
+    assert bisect(place, "start", *series, "--from", str(place)) == 2
+    assert "not a run folder" in capsys.readouterr().err
+    assert not (place / "results").exists()

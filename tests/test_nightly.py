@@ -206,6 +206,8 @@ def test_plan_is_read_and_its_mistakes_are_told(tmp_path: Path) -> None:
     assert (plan.name, plan.runs, plan.seconds) == ("plan", 5, 30)
     for text, told in (
         ("kernels: [v5.10-debug]\nrnus: 5\n", "rnus"),
+        ("runs: 1\nkernels: [v5.10-debgu]\n", r"plan\.yaml:2: kernels: no kernel 'v5.10-debgu'"),
+        ("kernels: [v5.10-debug]\ncases: [anon]\n", r"plan\.yaml:2: cases: no test case 'anon'"),
         ("kernels: []\n", "kernels: expected at least one kernel"),
         ("runs: 3\nkernel: [v5.10-debug]\n", r"yaml:2: unknown key 'kernel'; expected kernels\?"),
         ("runs: 3\n", "kernels: expected at least one kernel"),

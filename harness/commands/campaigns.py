@@ -118,8 +118,12 @@ def dry(plan: Series, *more: str) -> int:
 
 def bench_for(plan: Series, folder: RunFolder, progress: Progress, where: str = "") -> GuestBench:
     """Used as a context manager; the reproducer is compiled at once.  ``where`` is a cluster."""
-    engine = engine_for(where, plan.guests, plan.machine_of(plan.cases[0]), progress)
-    return GuestBench(plan, engine, folder, progress)
+    try:
+        engine = engine_for(where, plan.guests, plan.machine_of(plan.cases[0]), progress)
+        return GuestBench(plan, engine, folder, progress)
+    except HarnessError:
+        folder.discard()
+        raise
 
 
 def run_rate(args: argparse.Namespace) -> int:

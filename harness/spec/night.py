@@ -41,10 +41,13 @@ def load_night(file: Path) -> NightPlan:
     suite = view.text("suite", "all")
     if suite not in ("all", "quick"):
         view.fail("suite", "all or quick", repr(suite))
-    cases = select(view.texts("cases"))
+    with view.telling("cases"):
+        cases = select(view.texts("cases"))
+    with view.telling("kernels"):
+        specs = tuple(load_kernel(_from(file, name)) for name in kernels)
     plan = NightPlan(
         name=file.stem,
-        kernels=tuple(load_kernel(_from(file, name)) for name in kernels),
+        kernels=specs,
         cases=tuple(quick(cases) if suite == "quick" else cases),
         machine=view.text("machine", ""),
         runs=view.integer("runs", 3, least=1),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -47,6 +48,16 @@ class View:
         if key not in self._values:
             self._misspelt(key)
         self._fail(self._values.get(key, self._node), key, expected, got)
+
+    @contextmanager
+    def telling(self, key: str) -> Iterator[None]:
+        """What is wrong with that which ``key`` names is told with where it is named."""
+        try:
+            yield
+        except SpecError as error:
+            line = self._values.get(key, self._node).start_mark.line + 1
+            where = f"{self.file}:{line}: {self._path(key)}"
+            raise SpecError(f"{where}: {error.what}", hint=error.hint) from None
 
     def text(self, key: str, default: str | None = None) -> str:
         node = self._get(key, "a string", default is not None)
