@@ -131,7 +131,7 @@ static void owner(void *arg)
 		if (i == 2 && turn / 12 % 2)
 			bytes = PUD_BYTES;
 		/* Who touches waits for a migration to end; who wakes up is in the midst of one. */
-		if (turn / 4 % 2)
+		if (turn % 2 == 0)	/* rights are taken away */
 			usleep(300 + turn * 377 % 3000);
 		else
 			touch_all(rooms[i], protections[(turn + 3) % 4]);

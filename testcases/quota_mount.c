@@ -215,6 +215,15 @@ static void beyond_minimum(const struct pool *before)
 	pool_expect("resv_hugepages", before->resv + 1, "1 page left of a minimum of 2");
 	close(fd);
 	pool_expect("resv_hugepages", before->resv + 2, "no page left of a minimum of 2");
+
+	/* All three are given back at once, and were never in use. */
+	fd = huge_file(path, 3 * HUGE_2M);
+	p = mmap(NULL, 3 * HUGE_2M, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	pool_expect("resv_hugepages", before->resv + 3, "3 pages promised, 2 of them the minimum");
+	munmap(p, 3 * HUGE_2M);
+	close(fd);
+	pool_expect("resv_hugepages", before->resv + 2, "3 pages given back untouched");
+	expect_free(path, PAGES, "3 pages given back untouched");
 	err = umount_huge(path);
 	if (err)
 		fail("errno", "umount of the mount with both limits: %s", strerror(err));
