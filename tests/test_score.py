@@ -11,7 +11,7 @@ from typing import Any, Self
 import jsonschema
 import pytest
 
-from harness.campaign import score, scorecard
+from harness.campaign import relevance, score, scorecard
 from harness.campaign.relevance import order
 from harness.commands import score as score_command
 from harness.errors import UsageError
@@ -178,6 +178,24 @@ def test_order_follows_the_diff_and_not_the_words_at_its_head(
     assert [case.name for case in order(patch, cases)] == ["punch", "fork"]
     patch.write_text("about hugetlbfs_punch_hole\n" + body.format("copy_hugetlb_page_range"))
     assert [case.name for case in order(patch, cases)] == ["fork", "punch"]
+
+
+def test_order_prefers_cases_that_enter_what_is_changed(
+    cases: list[TestCase], tmp_path: Path
+) -> None:
+    patch = tmp_path / "bug.patch"
+    patch.write_text(
+        "@@ -1,4 +1,3 @@ static long region_del(struct resv_map *resv, long f)\n"
+        " \tfork punch hole;\n-\tfork punch hole;\n"
+    )
+    assert relevance.functions_of_diff(patch.read_text()) == {"region_del"}
+    reach = {"fork": frozenset({"try_to_unmap"}), "punch": frozenset({"region_del"})}
+    assert [case.name for case in relevance.order(patch, cases, reach)] == ["punch", "fork"]
+    turned = {"fork": reach["punch"], "punch": reach["fork"]}
+    assert [case.name for case in relevance.order(patch, cases, turned)] == ["fork", "punch"]
+    # Of a function that nobody counts, nothing is said.
+    elsewhere = {"fork": frozenset({"a"}), "punch": frozenset({"b"})}
+    assert relevance.order(patch, cases, elsewhere) == relevance.order(patch, cases, {})
 
 
 def test_scorecard_is_kept_resumed_and_counts_false_alarms(

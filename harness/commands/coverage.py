@@ -13,6 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from harness.campaign.reach import merged
 from harness.campaign.series import run_series
 from harness.commands import payload
 from harness.commands.options import common, parallel, positive
@@ -71,6 +72,12 @@ def add(verbs: Any) -> None:
     verb.add_argument("--json", type=Path, help="the figures")
     verb.add_argument("--lcov", type=Path, metavar="FILE", help="lcov's tracefile, by case")
     verb.add_argument("--html", type=Path, metavar="DIR", help="pages, by genhtml")
+    verb.add_argument(
+        "--reach",
+        type=Path,
+        metavar="FILE",
+        help="the functions that each case enters; cases that were not run stay as they are in it",
+    )
     parallel(verb)
     verb.set_defaults(main=run_coverage, default_kernel=COVERED)
 
@@ -162,6 +169,8 @@ def _write(
     if args.json:
         text = json.dumps(document(by_case, kernel.name, missing, kernel.coverage), indent=1)
         write(args.json, text.encode() + b"\n")
+    if args.reach:
+        write(args.reach, merged(args.reach, kernel.name, by_case))
     if not (args.lcov or args.html):
         return
     trace = args.lcov or args.html / "coverage.info"
