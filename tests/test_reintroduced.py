@@ -15,6 +15,7 @@ from harness.spec.cases import load_cases
 from harness.spec.kernel import GUESTS, load_kernel
 
 BUGS = sorted((GUESTS / "patches" / "reintroduce").glob("*.patch"))
+NEWER = sorted((GUESTS / "patches" / "reintroduce").glob("v*/*.patch"))
 INSTRUMENTS = sorted((GUESTS / "patches" / "instrument").glob("*.patch"))
 
 
@@ -25,6 +26,18 @@ def test_bug_applies_to_the_control(bug: Path, extra: list[Path]) -> None:
     control = load_kernel("v5.10-debug")
     source = resolve(control, cache_dir(), Progress())
     apply_all(Store.open(cache_dir()), source.tree, [*control.patches, bug, *extra])
+
+
+@pytest.mark.build
+@pytest.mark.parametrize("bug", NEWER, ids=lambda bug: f"{bug.parent.name}-{bug.stem}")
+def test_bug_applies_to_a_newer_control(bug: Path) -> None:
+    control = load_kernel(f"{bug.parent.name}-debug")
+    source = resolve(control, cache_dir(), Progress())
+    apply_all(Store.open(cache_dir()), source.tree, [*control.patches, bug])
+
+
+def test_bugs_of_newer_kernels_are_those_of_the_list() -> None:
+    assert {bug.stem for bug in NEWER} <= {bug.stem for bug in BUGS}
 
 
 def test_no_case_claims_a_bug_that_is_not_there() -> None:
