@@ -188,6 +188,11 @@ def test_culprit_of_what_is_new_is_looked_for(tmp_path: Path) -> None:
     assert f"{ids[culprit][:12]} is the first bad commit" in told
     # The nights' own runs count, but for the failure that it was begun for.
     assert "(7 made before)" in told
+    # What it did is shown as any other bisection is.
+    (log,) = (tmp_path / "plan").glob("2026-01-02-k-*/bisect.jsonl")
+    assert main(["report", str(log), "-o", str(tmp_path / "page.html")]) == 0
+    assert ids[culprit][:12] in (tmp_path / "page.html").read_text()
+    assert main(["bisect", "log", str(log.parent)]) == 0
 
 
 def test_new_bug_of_no_git_source_is_not_bisected(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from harness.campaign.logbook import Logbook
 from harness.campaign.night import Change, Line, Night, compare, nights_of
 from harness.campaign.rate import Tally, Until, enough
 from harness.campaign.sameness import image_of
+from harness.campaign.search import Policy
 from harness.campaign.told import report
 from harness.errors import CompileError, HarnessError, PatchError, UsageError
 from harness.spec.case import TestCase
@@ -165,6 +166,12 @@ class Nightly:
             commits = commit_range(spec, Path(source.url), f"{good}..{bad}", folder / "commits")
             under = Bisection(commits, Logbook(folder / "bisect.jsonl"), image_of=image_of)
             if not under.book.wanted:
+                under.note(
+                    "start",
+                    **_begun(self.plan, spec, case),
+                    **{"tree": source.url, "range": f"{good}..{bad}"},
+                    commits=[[c.name, c.title, c.tree] for c in commits.all],
+                )
                 under.note("wanted", race=line.race, title=line.title)
             under.take_over(commits.n, _but_first(tonight.counted(line.place), line.race))
             for night in before:
@@ -174,6 +181,17 @@ class Nightly:
         except (UsageError, CompileError, PatchError) as error:
             return [f"could not be bisected: {error.what}"]
         return list(report(answer, under.book, commits))
+
+
+def _begun(plan: NightPlan, spec: KernelSpec, case: TestCase) -> dict[str, object]:
+    """What the log of a bisection begins with, so that it can be shown and resumed as any other."""
+    return {
+        "format": 1,
+        "command": ["harness", "nightly", plan.name],
+        **{"case": case.name, "arguments": [], "kernel": str(spec.file.absolute())},
+        **{"machine": plan.machine, "time": plan.seconds, "accel": "", "append": []},
+        "confidence": Policy().confidence,
+    }
 
 
 def _but_first(counts: Sequence[Count], race: str) -> list[Count]:

@@ -97,12 +97,8 @@ def _campaign(args: argparse.Namespace) -> tuple[Path, str] | None:
     if file.suffix == ".jsonl":
         from harness.campaign.course import course  # numpy, which no other page needs
 
-        # A run folder lies in the folder of results, and this log in a run folder.
-        kind, document, results = (
-            "bisect",
-            checked(file, course(file), "bisect"),
-            file.parent.parent,
-        )
+        kind, document = "bisect", checked(file, course(file), "bisect")
+        results = _results_of(file, [step.get("folder", "") for step in document["steps"]])
     elif loaded := load_campaign(file):
         kind, document = loaded
         results = args.results
@@ -120,6 +116,14 @@ def _campaign(args: argparse.Namespace) -> tuple[Path, str] | None:
     if kind == "bisect":
         return page, bisect_page(document, shown)
     return page, (night_page if kind == "night" else score_page)(document, shown, keys)
+
+
+def _results_of(log: Path, trials: Sequence[str]) -> Path:
+    """Where the trials of a bisection are: above its own run folder, or above a plan's nights."""
+    for folder in log.absolute().parents[1:5]:
+        if any(name and (folder / name).is_dir() for name in trials):
+            return folder
+    return log.parent.parent
 
 
 def _campaign_file(args: argparse.Namespace) -> Path | None:
