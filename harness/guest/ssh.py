@@ -19,6 +19,7 @@ import fabric
 import paramiko
 
 from harness.errors import GuestLost
+from harness.guest.channel import end_input, execute, terminate
 from harness.guest.life import LifeLog
 from harness.guest.seam import Completed, wait_for
 
@@ -53,8 +54,8 @@ wait $p 2>/dev/null; s=$?
 exit $s"""
 
 
-# dropbear 2022.83 closes a channel that is opened while the command of another one ends: the
-# new command is refused and has not begun, so that it can be asked for again.
+# dropbear 2022.83 closes a channel that is opened while the command of another one ends
+# (channel.py): the new command is refused and has not begun, so that it can be asked for again.
 _TRIES = 8
 # A signal that comes between dropbear's fork() and exec() is lost on its own handler.
 _AGAIN = 1.0
@@ -86,7 +87,7 @@ class Link:
             try:
                 channel = self._transport.open_session(timeout=OPEN_DEADLINE)
                 channel.settimeout(OPEN_DEADLINE)
-                channel.exec_command(command)
+                execute(channel, command)
                 break
             except _ERRORS as error:
                 self._log.check(f"starting {name}")
@@ -94,7 +95,7 @@ class Link:
                     raise GuestLost(f"starting {name}: SSH: {error}") from None
         if not stdin:
             with contextlib.suppress(*_ERRORS):  # it may have ended already
-                channel.shutdown_write()
+                end_input(channel)
         running = Command(channel, self._transport, stdin or b"")
         with self._lock:
             self._commands = [*(c for c in self._commands if not c.done), running]
@@ -204,17 +205,11 @@ class Command:
             return bytes(self._out), bytes(self._err)
 
     def kill(self) -> None:
-        """By a signal on the channel (RFC 4254, 6.9), which paramiko has no call for."""
+        """By a signal on the channel."""
         self._killed_at = time.monotonic()
-        message = paramiko.Message()
-        message.add_byte(paramiko.common.cMSG_CHANNEL_REQUEST)
-        message.add_int(self._channel.remote_chanid)
-        message.add_string("signal")
-        message.add_boolean(False)
-        message.add_string("TERM")
         with contextlib.suppress(*_ERRORS):
-            if self.open and not self._channel.closed:
-                self._transport._send_user_message(message)  # type: ignore[attr-defined]
+            if self.open:
+                terminate(self._channel)
 
     def _feed(self) -> None:
         if not self._stdin:
@@ -226,7 +221,7 @@ class Command:
                 if not sent:
                     break
             if not self._stdin:
-                self._channel.shutdown_write()
+                end_input(self._channel)
 
     def _drain(self) -> None:
         with contextlib.suppress(*_ERRORS):
