@@ -168,14 +168,18 @@ def test_runs_compared_show_what_differs_first(tmp_path: Path) -> None:
     runs = []
     for number, verdict in enumerate(("PASS", "FAIL"), 1):
         trials = [samples.trial(verdict, 1), samples.trial("PASS", 2, case="same")]
+        trials += [samples.trial("PASS", 3, case="only_in_2")] * (number == 2)
         name = f"2026030{number}-060000-00aa"
         runs.append(load_run(samples.write_run(tmp_path, samples.run(trials, name))))
     text = compare_page(runs, tmp_path / "c.html", {})
-    assert "1 cell differ" in text
+    assert "1 cell differs; not run in all of them: 1." in text
     assert text.index("What differs") < text.index("What failed")
     differences = text[text.index('id="differences"') : text.index('id="failed"')]
     assert "anon_fork_migrate" in differences
     assert "same" not in differences
+    first, folded = differences.split("1 cell not run in all of them")
+    assert "only_in_2" in folded
+    assert "only_in_2" not in first
 
 
 def test_a_night_of_thousands_stays_small(tmp_path: Path) -> None:

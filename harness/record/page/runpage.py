@@ -12,7 +12,7 @@ from typing import Any
 
 from harness.record.load import Run
 from harness.record.page.matrix import Cell, Finding, Matrix, findings, matrix
-from harness.record.page.render import many, render
+from harness.record.page.render import many, render, thousands
 from harness.record.page.trialview import SEVERITY, TrialView, brief, detailed
 
 DETAILED = 50
@@ -57,13 +57,19 @@ def compare_page(runs: Sequence[Run], page: Path, seen: Seen) -> str:
         *([("differences", "What differs")] if differences else []),
         *context["contents"],
     ]
-    told = f"{many(len(differences), 'cell')} differ" if differences else "No cell differs"
+    both = [each for each in differences if all(each[2])]
+    alone = [each for each in differences if not all(each[2])]
+    told = (
+        f"{many(len(both), 'cell')} differ{'s' * (len(both) == 1)}" if both else "No cell differs"
+    )
+    if alone:
+        told += f"; not run in all of them: {thousands(len(alone))}"
     return render(
         "run.html.j2",
         **context
         | {
             "lead": f"{told}. {context['lead']}",
-            "differences": differences,
+            **{"both": both, "alone": alone},
             "changed": changed,
             "compared": [run.name for run in runs],
         },
@@ -106,7 +112,7 @@ def common(
         "unshown": unshown,
         "matrix": table,
         "changed": frozenset(),
-        "differences": [],
+        **{"both": [], "alone": []},
         "compared": [],
         "rated": [cell for cell in rated if cell.failed],
         "quiet": [cell for cell in rated if not cell.failed],
