@@ -17,7 +17,7 @@ PAGE_CONTENT = TestCase(
         AtLeast("fresh", 15),
         AtLeast("copied", 18),
         AtLeast("moved", 4),
-        AtLeast("pgmigrate_success", 5, Source.VMSTAT),
+        AtLeast("pgmigrate_success", 4, Source.VMSTAT),
     ),
     detectors=(Detector.KASAN, Detector.LOCKDEP),
     quick=1,
