@@ -11,7 +11,8 @@ from typing import Self
 
 import pytest
 
-from harness.campaign.count import Count
+from harness.campaign.count import Count, Seen
+from harness.campaign.rate import Tally, report
 from harness.cli import main
 from harness.errors import EnvironmentFault
 from tests.fake_bench import VOID, FakeBench, fail, passed
@@ -222,3 +223,9 @@ def test_runs_of_a_folder_that_is_none(place: Path, capsys: pytest.CaptureFixtur
     assert bisect(place, "start", *series, "--from", str(place)) == 2
     assert "not a run folder" in capsys.readouterr().err
     assert not (place / "results").exists()
+
+
+def test_what_a_dead_guest_said_is_not_told_twice() -> None:
+    dead = Count(Seen.VOID, why="not ready within 180 s\n  its console said last:\n    [ 1.0]")
+    told = list(report(Tally([dead, dead]), "x", 0.95))
+    assert told[1:] == ["  2 runs left out: not ready within 180 s"]

@@ -105,7 +105,8 @@ def report(tally: Tally, name: str, confidence: float) -> Iterator[str]:
             f"{name}: {fails} of {counted} runs failed: {fails / counted:.1%}"
             f" ({100 * confidence:g} % interval: {low:.1%} to {high:.1%})"
         )
-    for why, times in Counter(count.why for count in tally.voids).most_common(5):
+    # What a console said last stands in the trial's own report.
+    for why, times in Counter(c.why.partition("\n")[0] for c in tally.voids).most_common(5):
         yield f"  {times} run{'s' if times > 1 else ''} left out: {why}"
     yield from _times(tally)
     yield from _signatures(tally.fails)
