@@ -30,7 +30,7 @@ MOVE_STATUS = TestCase(
         "move_pages_and_store_status",
         "do_pages_stat",
         "kernel_move_pages",
-        "isolate_huge_page",
+        "isolate_hugetlb",
         "unmap_and_move_huge_page",
     ),
 )
