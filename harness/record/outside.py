@@ -33,6 +33,9 @@ _OPTION = re.compile(r"(?m)^(CONFIG_[A-Z0-9_]{2,60}=\S{1,60})\s*$")
 _FUNCTION = re.compile(r"(?m)^(?:static )?[a-z][\w *]*?\b(\w+)\([^;{]*\)\n\{(.*?)^\}", re.S)
 _WORD = re.compile(r"\b[a-z_][a-z0-9_]{2,}\b")
 
+_BLAMED = 9
+"""What the function to blame weighs beside any other of the stacks."""
+
 # What nearly every program does: it tells no two cases apart.
 _COMMON = frozenset({"exit", "exit_group", "mmap", "munmap", "clone", "brk", "wait4", "read"})
 
@@ -164,6 +167,8 @@ def matches(report: Report, cases: Sequence[TestCase], library: str) -> list[Mat
         shared = sorted((calls & words) - _COMMON)
         driven = sorted({known for name in case.paths if (known := operation(name))} & operations)
         weight = 3 * len(named) + 2 * len(shared) + 2 * len(driven)
+        # A case of the way in has many of the frames; one of what broke has the one that counts.
+        weight += _BLAMED * (base_name(report.splat.function) in named)
         if weight:
             why = [f"drives {', '.join(named)}"] if named else []
             why += [f"calls {', '.join(shared)}"] if shared else []
