@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from harness.errors import EnvironmentFault
-from harness.kernel import config, image, kept, make
+from harness.kernel import config, embedded, image, kept, make
 from harness.kernel.built import BuiltKernel
 from harness.kernel.patch import Patched, apply_all
 from harness.kernel.source import Resolved, key_of, remembered, resolve, shown
@@ -174,15 +174,28 @@ def _make(
 ) -> None:
     """Build, and copy what a guest and a reader of its console need to the cache."""
     log = cache / "logs" / f"{spec.name}-{entry.content_id}.log"
-    make.make(
-        space,
-        name=spec.name,
-        jobs=jobs,
-        env=env,
-        log=log,
-        touched=patched.touched,
-        progress=progress,
-    )
+
+    def made() -> bool:
+        make.make(
+            space,
+            name=spec.name,
+            jobs=jobs,
+            env=env,
+            log=log,
+            touched=patched.touched,
+            progress=progress,
+        )
+        boot = space.build / "arch/x86/boot"
+        return embedded.holds(boot / "bzImage", space.build / "vmlinux") is not False
+
+    if not made():
+        # What a workspace still has from a build with ccache's depend mode.
+        shutil.rmtree(space.build / "arch/x86/boot")
+        if not made():
+            raise EnvironmentFault(
+                f"{spec.name}: {space.build}: bzImage is of another kernel than vmlinux",
+                hint=f"remove {cache / 'ccache'}, and build again",
+            )
     release = (space.build / "include/config/kernel.release").read_text(encoding="utf-8").strip()
     with kept.new_folder(cache, entry.content_id) as folder:
         shutil.copy(space.build / "arch/x86/boot/bzImage", folder / "bzImage")

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.kernel import embedded
 from harness.kernel.built import BuiltKernel
 from harness.kernel.tools import file_digest, write_whole
 from harness.spec.kernel import KernelSpec
@@ -61,7 +62,7 @@ def load(cache: Path, spec: KernelSpec, entry: Entry) -> BuiltKernel | None:
     if meta is None:
         return None
     there = {name for name in _ARTIFACTS if (folder / name).exists()}
-    if not set(meta["artifacts"]) <= there:
+    if not set(meta["artifacts"]) <= there or not _sound(folder, meta):
         return None
     return BuiltKernel(
         name=spec.name,
@@ -78,6 +79,18 @@ def load(cache: Path, spec: KernelSpec, entry: Entry) -> BuiltKernel | None:
         log=folder / "build.log" if "build.log" in there else None,
         coverage=folder / "coverage" if "coverage" in there else None,
     )
+
+
+def _sound(folder: Path, meta: Mapping[str, object]) -> bool:
+    """Whether the image is that of the vmlinux; looked at once.  Builds before this was looked at
+    could have another kernel's (see ``embedded``), so one of those is built again.
+    """
+    if "embedded" in meta or not (folder / "vmlinux").exists():
+        return True
+    if embedded.holds(folder / "bzImage", folder / "vmlinux") is False:
+        return False
+    write_whole(folder / "meta.json", json.dumps({**meta, "embedded": True}, indent=1) + "\n")
+    return True
 
 
 _ARTIFACTS = ("bzImage", "config", "vmlinux", "modules", "build.log", "coverage")
