@@ -10,6 +10,9 @@
  *	private		            3   4	the parent, page 4 written
  *	mixed		3   2   5		the parent, a VMA each
  *
+ * Copies that a private mapping has of its own are in no page cache: what a hole or a cut
+ * takes too much is not faulted in again.  Such mappings have a file for themselves.
+ *
  * After each move, hole and end of the file, every window of both processes shows what
  * the model says of that page, and nothing else: its data, zero, or SIGBUS.
  */
@@ -34,7 +37,7 @@
 #define PAGES 6
 #define PART 4096
 
-static struct counter *looked, *moved, *absent, *zero, *reads;
+static struct counter *looked, *moved, *absent, *zero, *reads, *kept, *private_holes;
 static int nodes[2], fd;
 
 /* The model: what a page of the file holds; 0 is zero; the file's size; own private pages. */
@@ -357,6 +360,108 @@ static void elsewhere(void)
 	look_into(&wide, "the whole file", "mremap(), and mapped again");
 }
 
+/*
+ * Private copies of all pages of two windows, and each hole that the file can have, by
+ * fallocate() and by madvise(); then each end.  Whether copies in a hole go is the
+ * kernel's choice (hugetlbfs takes them), but they go or stay all together; those
+ * outside it stay.
+ */
+static void private_marks(const struct window *w)
+{
+	int i;
+
+	for (i = 0; i < w->n; i++)
+		if (w->first + i < size) {
+			*(w->addr + i * HUGE_2M) = 50 + i;
+			*(w->addr + (i + 1) * HUGE_2M - 1) = 60 + i;
+		}
+}
+
+static void private_look(const struct window *w, int from, int to, int *gone, const char *when)
+{
+	struct caught caught;
+	unsigned char begin, end;
+	int i, page;
+	char *p;
+
+	for (i = 0; i < w->n; i++) {
+		page = w->first + i;
+		p = w->addr + i * HUGE_2M;
+		if (touch_read(p, &begin, &caught) || touch_read(p + HUGE_2M - 1, &end, &caught)) {
+			if (page < size)
+				caught_is(&caught, p, 0, 0, when);
+			else
+				caught_is(&caught, p, SIGBUS, BUS_ADRERR, when);
+			continue;
+		}
+		if (page >= size)
+			fail("signal", "%s: page %d of the file was read, which has %d", when, page,
+			     size);
+		else if (begin == 50 + i && end == 60 + i) {
+			if (page >= from && page < to)
+				gone[0]++;
+			else
+				count_add(kept, 1);
+		} else if (begin || end || page < from || page >= to) {
+			fail("data", "%s: page %d of a window at page %d, private: holds %u and %u, "
+			     "expected %u and %u", when, page, w->first, begin, end, 50 + i, 60 + i);
+		} else {
+			gone[1]++;
+		}
+	}
+}
+
+static void private_hole(const struct window *all, const struct window *a,
+			 const struct window *b, int from, int to)
+{
+	int gone[2] = { 0 }, err;
+	char when[100];
+
+	private_marks(a);
+	private_marks(b);
+	if ((from + to) % 2)
+		err = madvise(all->addr + from * HUGE_2M, (to - from) * HUGE_2M, MADV_REMOVE);
+	else
+		err = hole(from * HUGE_2M, (to - from) * HUGE_2M);
+	snprintf(when, sizeof(when), "hole of pages %d to %d", from, to - 1);
+	if (err)
+		fail("errno", "%s: %s", when, strerror(err < 0 ? errno : err));
+	private_look(a, from, to, gone, when);
+	private_look(b, from, to, gone, when);
+	if (gone[0] && gone[1])
+		fail("data", "%s: %d private copies in it are there, %d are gone", when, gone[0],
+		     gone[1]);
+	count_add(private_holes, 1);
+}
+
+static void private_windows(const struct pool *before)
+{
+	struct window all, a, b;
+	int from, to, gone[2] = { 0 };
+
+	fd = huge_memfd(PAGES * HUGE_2M);
+	all = open_window(0, PAGES, MAP_SHARED | MAP_NORESERVE, NULL);
+	a = open_window(1, 4, MAP_PRIVATE, NULL);
+	b = open_window(3, 3, MAP_PRIVATE, NULL);
+	size = PAGES;
+	for (from = 0; from < PAGES && !failed(); from++)
+		for (to = from + 1; to <= PAGES && !failed(); to++)
+			private_hole(&all, &a, &b, from, to);
+	private_marks(&a);
+	private_marks(&b);
+	while (--size && !failed()) {
+		if (ftruncate(fd, size * HUGE_2M))
+			fail("errno", "ftruncate: %s", strerror(errno));
+		private_look(&a, size, PAGES, gone, "the file was cut");
+		private_look(&b, size, PAGES, gone, "the file was cut");
+	}
+	munmap(all.addr, all.n * HUGE_2M);
+	munmap(a.addr, a.n * HUGE_2M);
+	munmap(b.addr, b.n * HUGE_2M);
+	close(fd);
+	pool_same(before, "after holes under private copies");
+}
+
 static void a_round(const struct pool *before)
 {
 	char *room;
@@ -388,7 +493,7 @@ static void a_round(const struct pool *before)
 	read_across();
 	middle();
 	elsewhere();
-	/* What a hole or a cut takes from a private mapping is not asked here. */
+	/* What a hole or a cut takes from a private mapping is asked in private_windows(). */
 	munmap(own.addr, own.n * HUGE_2M);
 	own.n = 0;
 	holes();
@@ -415,11 +520,14 @@ int main(int argc, char **argv)
 	absent = counter("absent");
 	zero = counter("zero");
 	reads = counter("reads");
+	kept = counter("kept");
+	private_holes = counter("private_holes");
 	if (memory_nodes(nodes, 2) < 2)
 		skip("two nodes with memory are needed");
 	catch_signals();
 	pool_read(&before);
 	said = (struct said *)shared_words(sizeof(*said) / sizeof(long) + 1);
+	private_windows(&before);
 	do {
 		a_round(&before);
 	} while (running() && !failed());

@@ -19,6 +19,8 @@ FILE_WINDOWS = TestCase(
         AtLeast("absent", 8),
         AtLeast("zero", 6),
         AtLeast("reads", 1),
+        AtLeast("kept", 30),
+        AtLeast("private_holes", 21),
         AtLeast("pgmigrate_success", 8, Source.VMSTAT),
     ),
     detectors=(Detector.KASAN, Detector.LOCKDEP),
