@@ -32,7 +32,7 @@
 
 #define OWNER 25
 
-static struct counter *rounds, *moved, *limited, *reparented;
+static struct counter *rounds, *moved, *limited, *reparented, *splits;
 static int nodes[2];
 static const char *group;	/* that is charged */
 
@@ -196,6 +196,67 @@ static void by_halves(void)
 	cg_expect(group, 0, 0, "no file");
 }
 
+/*
+ * A private mapping that is reserved holds on to its group, and so does each part of it
+ * when it is split: by munmap() in the middle, by mprotect(), in a child of a fork that
+ * has none of the reservation.  A part too many that lets go is seen when the group goes.
+ */
+#define PARTS 7
+
+static void split_up(void)
+{
+	char *p = mmap(NULL, PARTS * HUGE_2M, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+	int status;
+	pid_t pid;
+
+	if (p == MAP_FAILED) {
+		fail("errno", "%d pages in a cgroup: %s", PARTS, strerror(errno));
+		return;
+	}
+	p[0] = p[2 * HUGE_2M] = 1;
+	cg_expect(group, 2, PARTS, "before the splits");
+	munmap(p + HUGE_2M, HUGE_2M);
+	cg_expect(group, 2, PARTS - 1, "a page in the middle is gone, that was not touched");
+	mprotect(p + 4 * HUGE_2M, HUGE_2M, PROT_READ);
+	pid = fork();
+	if (!pid) {
+		munmap(p + 5 * HUGE_2M, HUGE_2M);
+		_exit(0);
+	}
+	waitpid(pid, &status, 0);
+	cg_expect(group, 2, PARTS - 1, "a child with parts of it is gone");
+	munmap(p + 2 * HUGE_2M, HUGE_2M);
+	cg_expect(group, 1, PARTS - 2, "a page in the middle is gone, that was touched");
+	munmap(p + 5 * HUGE_2M, HUGE_2M);
+	cg_expect(group, 1, PARTS - 3, "five parts are left");
+	count_add(splits, 4);
+	/* The rest goes with the process. */
+}
+
+static void in_group(void (*what)(void));
+
+/* Each time a group of its own: what its parts let go too often is told as it goes. */
+static void splits_to_the_end(void)
+{
+	const char *kept = group;
+	int turn;
+
+	group = "p/s";
+	for (turn = 0; turn < 2; turn++) {
+		if (cg_make(group)) {
+			fail("errno", "no cgroup: %s", strerror(errno));
+			break;
+		}
+		in_group(split_up);
+		cg_expect(group, 0, 0, "all parts are gone");
+		if (cg_remove(group))
+			fail("errno", "rmdir of a cgroup that had a mapping split: %s",
+			     strerror(errno));
+	}
+	group = kept;
+}
+
 /* The most that was in use, of pages and of reservations (version 1). */
 static void peaks(void)
 {
@@ -327,6 +388,7 @@ int main(int argc, char **argv)
 	moved = counter("moved");
 	limited = counter("limited");
 	reparented = counter("reparented");
+	splits = counter("splits");
 	if (memory_nodes(nodes, 2) < 2)
 		skip("two nodes with memory are needed");
 	catch_signals();
@@ -338,6 +400,7 @@ int main(int argc, char **argv)
 			fail("errno", "no cgroup: %s", strerror(errno));
 			break;
 		}
+		splits_to_the_end();
 		in_group(all_kinds);
 		cg_expect(group, 0, 0, "empty");
 		reparent();
