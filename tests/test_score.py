@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -144,6 +145,27 @@ def test_a_control_runs_each_case_once_whatever_the_budget(
     assert engine.ran == [("fork", 4), ("punch", 4)]
     _, engine = attempts(cases, 5, monkeypatch)
     assert engine.ran == [("fork", 4)]
+
+
+def test_who_fits_best_has_a_second_go_before_the_rest(cases: list[TestCase]) -> None:
+    many = [replace(cases[0], name=f"c{number}") for number in range(13)]
+    names = [case.name for case, _ in score.schedule(many, rounds=1)][:15]
+    assert names == [
+        *(f"c{n}" for n in range(6)),
+        "c0",
+        *(f"c{n}" for n in range(6, 12)),
+        "c1",
+        "c12",
+    ]
+    assert list(score.schedule(many))[6] == (many[0], many[0].seconds)
+
+
+def test_a_control_owes_no_case_a_second_go(
+    cases: list[TestCase], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = [replace(cases[0], name=f"c{number}") for number in range(8)]
+    _, engine = attempts(many, 5, monkeypatch, to_the_end=True)
+    assert engine.ran == [(case.name, 4) for case in many]
 
 
 def test_perfect_is_all_caught_and_a_clean_control(

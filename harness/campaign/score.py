@@ -30,6 +30,10 @@ BRIEF = 4
 _LONGEST = 1 << 20
 """Seconds that a trial is given where no budget ends it; each has less by its own schedule."""
 
+AGAIN = 6
+"""Cases after which one that ran already, and fits the patch best, has its own time: a race that it
+loses once is likelier to show there than in the case that fits twentieth."""
+
 ROUNDS = 6
 """After the brief one: each case for its own time, then twice that, and so on."""
 
@@ -83,9 +87,13 @@ def oracle_of(result: TrialResult) -> str:
 
 
 def schedule(cases: Sequence[TestCase], rounds: int = ROUNDS) -> Iterator[tuple[TestCase, int]]:
-    """Cases with their seconds, brief runs of all first, then longer and longer ones."""
-    for case in cases:
+    """Cases with their seconds: brief runs of all first, after every sixth of them the first, the
+    second, the third of all once more; then longer and longer ones."""
+    for number, case in enumerate(cases, 1):
         yield case, case.quick or min(BRIEF, case.seconds)
+        if rounds and number % AGAIN == 0:
+            again = cases[number // AGAIN - 1]
+            yield again, again.seconds
     for turn in range(rounds):
         for case in cases:
             yield case, case.seconds << turn
@@ -120,17 +128,18 @@ def attempts(
     dropped: set[str] = set()
     under_way: dict[Future[TrialResult], tuple[float, int]] = {}
     turns = schedule(cases, rounds)
-    owed = len(cases) if to_the_end else 0
+    owed = {case.name for case in cases} if to_the_end else set()
     while True:
         while len(under_way) < engine.width and not over:
             promised = sum(seconds for _, seconds in under_way.values())
             left = int(min(budget - spent - promised, _LONGEST))
-            turn = next(((c, s) for c, s in turns if c.name not in dropped), None)
-            if turn is None or (left < 1 and owed < 1):
+            wanted = (t for t in turns if t[0].name not in dropped)
+            turn = next((t for t in wanted if left >= 1 or t[0].name in owed), None)
+            if turn is None:
                 over = True
                 break
-            case, seconds = turn[0], turn[1] if owed > 0 else min(turn[1], left)
-            owed -= 1
+            case, seconds = turn[0], turn[1] if owed else min(turn[1], left)
+            owed.discard(case.name)
             trial = Trial(
                 *(case, binary_of(case), seconds),
                 *(kernel, machine_of(case), accel),

@@ -18,7 +18,7 @@ from harness.guest.held import HOLD
 from harness.kernel.build import build
 from harness.kernel.built import BuiltKernel
 from harness.progress import Progress
-from harness.record.folder import RESULTS, RunFolder
+from harness.record.folder import RESULTS, RunFolder, check_place
 from harness.spec.case import TestCase
 from harness.spec.cases import load_cases
 from harness.spec.kernel import KERNELS, KernelSpec, load_kernel
@@ -107,6 +107,8 @@ def run_series(
     A kernel that cannot be built ends in one ERROR for each of its cases, and the series goes
     on with the next kernel; the error is raised where it is the only kernel.
     """
+    if not resumed:
+        check_place(results)
     binaries = {case.name: binary_of(case) for case in plan.cases}
     folder = resumed.folder if resumed else RunFolder(command, results)
     done: list[TrialResult] = []

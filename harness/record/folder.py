@@ -38,6 +38,22 @@ _EACH = 50
 """Trials until which result.json is written with each; then with each fiftieth part more."""
 
 
+def check_place(base: Path) -> None:
+    """Raise EnvironmentFault where no run can be kept in ``base``: before anything is built."""
+    if not base.is_dir():
+        _make(base)
+
+
+def _make(path: Path) -> None:
+    try:
+        path.mkdir(mode=0o700, parents=True)
+    except OSError as error:
+        raise EnvironmentFault(
+            f"{path}: cannot be made: {error.strerror}",
+            hint="give another folder with --results",
+        ) from None
+
+
 class RunFolder:
     """``results/<run>/``: one folder a trial, and ``result.json`` that grows with each."""
 
@@ -48,13 +64,7 @@ class RunFolder:
         stamp = datetime.datetime.fromtimestamp(self._started).strftime("%Y%m%d-%H%M%S")
         self.name = f"{stamp}-{secrets.token_hex(2)}"
         self.path = base / self.name
-        try:
-            self.path.mkdir(mode=0o700, parents=True)
-        except OSError as error:
-            raise EnvironmentFault(
-                f"{self.path}: cannot be made: {error.strerror}",
-                hint="give another folder with --results",
-            ) from None
+        _make(self.path)
         self._lock = _locked(self.path)
         self._take_up(())
 
