@@ -17,6 +17,7 @@
 #include "huge.h"
 #include "inject.h"
 #include "pool.h"
+#include "race.h"
 #include "repro.h"
 #include "uffd.h"
 
@@ -33,10 +34,11 @@
 
 #define PAGES 3
 #define OWNER 22
-#define MOST 80		/* allocations of one operation */
+#define MOST 200	/* allocations of one operation */
+#define PART 4096
 #define BYTES (PAGES * HUGE_2M)
 
-static struct counter *injected, *errors, *operations;
+static struct counter *injected, *errors, *operations, *forks;
 static struct pool before;
 static const char *mount_point;
 static int nodes[2];
@@ -410,6 +412,58 @@ static int try(const struct operation *op, int n)
 	return hit;
 }
 
+/*
+ * fork() with each kind of page at once: of a file, by page tables of one's own and by
+ * tables that are shared, and private ones.  Where it fails, half a child is taken apart
+ * again.  The pages are made once: a fork has some 65 allocations, most of them for
+ * other things, and its own time is enough.
+ */
+static void fail_forks(void)
+{
+	int small = huge_memfd(BYTES), large = huge_memfd(PUD_BYTES), n, hit = 1, pages = 3, i;
+	char *page[3] = { map_at(small, MAP_SHARED), map_pud(large, PROT_READ | PROT_WRITE),
+			  map_at(-1, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB) };
+	pid_t pid;
+
+	for (i = 0; i < pages; i++) {
+		if (!page[i])
+			skip("a mapping to fork: %s", strerror(errno));
+		page[i][0] = OWNER;
+	}
+	for (n = 1; hit && n <= MOST && !failed(); n++) {
+		inject_arm(n);
+		pid = fork();
+		if (!pid) {
+			for (i = 0; i < pages; i++)
+				page[i][PART] = 1;
+			_exit(0);
+		}
+		hit = inject_disarm();
+		if (pid > 0)
+			waitpid(pid, NULL, 0);
+		if (pid < 0 && !hit)
+			fail("errno", "fork with no failed allocation: %s", strerror(errno));
+		/* Nobody holds the lock of a file, or the page of another. */
+		if (fallocate(small, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, HUGE_2M, HUGE_2M) ||
+		    fallocate(large, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, HUGE_2M, HUGE_2M))
+			fail("errno", "a hole after a fork: %s", strerror(errno));
+		for (i = 0; i < pages; i++)
+			if (page[i][0] != OWNER || ((pid < 0 || i == 2) && page[i][PART] != 0))
+				fail("data", "fork, allocation %d %s: page %d holds %d and %d", n,
+				     hit ? "failed" : "of none", i, page[i][0], page[i][PART]);
+			else
+				page[i][PART] = 0;
+		if (hit)
+			count_add(forks, 1);
+	}
+	munmap(page[0], BYTES);
+	munmap(page[1], PUD_BYTES);
+	munmap(page[2], BYTES);
+	close(small);
+	close(large);
+	pool_same(&before, "forks that failed");
+}
+
 static void expect_mount_empty(void)
 {
 	struct statfs fs = { 0 };
@@ -429,6 +483,7 @@ int main(int argc, char **argv)
 	injected = counter("injected");
 	errors = counter("errors");
 	operations = counter("operations");
+	forks = counter("forks");
 	if (memory_nodes(nodes, 2) < 2)
 		skip("two nodes with memory are needed");
 	catch_signals();
@@ -438,6 +493,8 @@ int main(int argc, char **argv)
 	mount_point = mount_huge("pagesize=2M,size=16M");
 	pool_read(&before);
 	inject_prepare();
+	if (at == argc)
+		fail_forks();
 	for (i = 0; i < sizeof(all) / sizeof(*all) && (running() || i < 8); i++) {
 		if (at < argc && !strstr(all[i].name, argv[at]))
 			continue;

@@ -23,6 +23,7 @@ INJECT_BACKOUT = TestCase(
         AtLeast("operations", 6),
         AtLeast("injected", 40),
         AtLeast("errors", 20),
+        AtLeast("forks", 20),
     ),
     detectors=(Detector.KASAN, Detector.LOCKDEP),
     catches=("restore-reserve-missing",),
