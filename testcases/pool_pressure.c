@@ -12,6 +12,9 @@
  *	nr 0 surplus 0				nr 1 surplus 1
  *	munmap()				the surplus page goes: nr 0
  *
+ * A page goes to the very node that was asked for, or stays where it is: not to a third
+ * place whose pool happens to have free pages, while the caller is told that all is well.
+ *
  * The same with pages of the pool proper, with a pool that is all reserved by
  * somebody else, who must not be robbed, and with pools that grow and shrink meanwhile.
  */
@@ -25,13 +28,14 @@
 #include <linux/mempolicy.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define PAGES 2
 #define OWNER 7
 
-static struct counter *surplus_moved, *pool_moved, *reserved_moved, *resized, *raced;
+static struct counter *surplus_moved, *pool_moved, *reserved_moved, *resized, *raced, *exact;
 static int nodes[2];
 
 static void set_pools(const struct pool *to, long a, long b)
@@ -52,15 +56,20 @@ static long on_node(const struct pool *p, const long *what, int node)
 	return 0;
 }
 
-/* Moves each page to the node; how many arrived. */
+/* Moves each page to the node; how many arrived.  What is told must be true. */
 static int move_to(struct huge *h, int node)
 {
-	int status, done = 0;
+	int status, done = 0, before, after;
 	size_t i;
 	long got;
 
 	for (i = 0; i < h->n; i++) {
+		before = page_node(h->addr + i * HUGE_2M);
 		got = move_page(0, h->addr + i * HUGE_2M, node, MPOL_MF_MOVE, &status);
+		after = page_node(h->addr + i * HUGE_2M);
+		if (after != (!got && status == node ? node : before))
+			fail("errno", "move from node %d to node %d: %ld, status %d, and the page is at "
+			     "node %d", before, node, got, status, after);
 		if (!got && status == node)
 			done++;
 		else if (got != -ENOMEM)	/* the buddy allocator may have none */
@@ -107,6 +116,45 @@ static void surplus(enum kind kind, const struct pool *all)
 	pool_expect("surplus_hugepages", 0, "surplus pages given back");
 	pool_check("surplus pages given back");
 	pool_set("nr_overcommit_hugepages", 0);
+}
+
+enum way { MOVE_PAGES, MIGRATE_PAGES, MBIND };
+
+/* The node that is asked for has no pool, the page's own one has free pages: none of these is meant. */
+static void exactly(enum kind kind, enum way way, const struct pool *all)
+{
+	static const char *const names[] = { "move_pages", "migrate_pages", "mbind(MOVE | STRICT)" };
+	unsigned long from = 1UL << nodes[0], to = 1UL << nodes[1];
+	size_t i, there = 0;
+	struct huge h;
+	long got = 0;
+	int at;
+
+	set_pools(all, 2 * PAGES, 0);
+	if (huge_open(&h, kind, HUGE_2M, PAGES, "/dev/hugepages", OWNER))
+		return;
+	if (way == MOVE_PAGES)
+		got = move_to(&h, nodes[1]) < PAGES;
+	else if (way == MIGRATE_PAGES)
+		got = syscall(SYS_migrate_pages, 0, 64UL, &from, &to);
+	else
+		got = syscall(SYS_mbind, h.addr, PAGES * HUGE_2M, MPOL_BIND, &to, 64UL,
+			      MPOL_MF_MOVE | MPOL_MF_STRICT);
+	if (got < 0 && errno != ENOMEM && errno != EIO)
+		fail("errno", "%s to a node without a pool: %s", names[way], strerror(errno));
+	for (i = 0; i < PAGES; i++) {
+		at = page_node(h.addr + i * HUGE_2M);
+		there += at == nodes[1];
+		if (!got && at != nodes[1])
+			fail("errno", "%s to node %d, whose pool is empty, succeeds: a page of %s is at "
+			     "node %d", names[way], nodes[1], kind_name(kind), at);
+	}
+	count_add(exact, there == PAGES);
+	huge_check(&h, OWNER, names[way]);
+	pool_check(names[way]);
+	huge_close(&h);
+	set_pools(all, 0, 0);
+	pool_expect("nr_hugepages", 0, names[way]);
 }
 
 /* Pages of the pool: they move with their node's count, and stay in the pool when freed. */
@@ -241,7 +289,7 @@ int main(int argc, char **argv)
 {
 	struct pool all, low;
 	struct huge h;
-	int turn, status;
+	int turn, status, way;
 	long got;
 
 	repro_start(argc, argv);
@@ -250,6 +298,7 @@ int main(int argc, char **argv)
 	reserved_moved = counter("reserved_moved");
 	resized = counter("resized");
 	raced = counter("raced");
+	exact = counter("exact");
 	if (memory_nodes(nodes, 2) < 2)
 		skip("two nodes with memory are needed");
 	catch_signals();
@@ -260,6 +309,10 @@ int main(int argc, char **argv)
 	surplus(ANON, &all);
 	surplus(MEMFD, &all);
 	surplus(SHARED_FILE, &all);
+	for (way = MOVE_PAGES; way <= MBIND; way++) {
+		exactly(ANON, way, &all);
+		exactly(MEMFD, way, &all);
+	}
 	persistent(&all);
 	reserved(ANON, 0, &all);
 	reserved(MEMFD, 0, &all);

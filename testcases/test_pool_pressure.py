@@ -24,6 +24,7 @@ POOL_PRESSURE = TestCase(
         AtLeast("pool_moved", 2),
         AtLeast("reserved_moved", 1),
         AtLeast("resized", 4),
+        AtLeast("exact", 3),
         AtLeast("pgmigrate_success", 10, Source.VMSTAT),
     ),
     detectors=(Detector.KASAN, Detector.LOCKDEP),
