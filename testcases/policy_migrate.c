@@ -8,12 +8,17 @@
  *	mbind(STRICT)			EIO where a page is elsewhere, moves nothing
  *	migrate_pages(pid)		moves		moves only for CAP_SYS_NICE
  *	move_pages(MOVE)		moves		status -EACCES
+ *
+ *	A page behind a page table that processes share is mapped once, whoever uses it: it
+ *	stays for mbind(MOVE) and for migrate_pages() without CAP_SYS_NICE.
+ *
  *	cpuset.memory_migrate		moves what its tasks have, when the nodes change
  */
 #define _GNU_SOURCE
 #include "catch.h"
 #include "huge.h"
 #include "pool.h"
+#include "race.h"
 #include "repro.h"
 
 #include <errno.h>
@@ -32,7 +37,7 @@
 
 #define OWNER 5
 
-static struct counter *moved, *refused, *by_cpuset;
+static struct counter *moved, *refused, *by_cpuset, *behind_table;
 static int nodes[2];
 
 static int bind_to(void *p, size_t bytes, int node, int flags)
@@ -202,6 +207,59 @@ static void mapped_twice(enum kind kind)
 	huge_close(&h);
 }
 
+static void both_stay(char *p, const int *at, const char *what)
+{
+	int i;
+
+	for (i = 0; i < 2; i++)
+		if (page_node(p + i * HUGE_2M) != at[i])
+			fail("errno", "%s without CAP_SYS_NICE: a page that another process uses too was "
+			     "moved from node %d to node %d", what, at[i], page_node(p + i * HUGE_2M));
+}
+
+/* The child has the very table of this process, so each page of it has one map count. */
+static void shared_table(void)
+{
+	int fd = huge_memfd(PUD_BYTES), at[2], i, there, status, err;
+	char *room = map_pud(fd, PROT_READ | PROT_WRITE), *own;
+	unsigned long from, to;
+	pid_t pid;
+
+	for (i = 0; i < 2; i++) {
+		pattern_write(room + i * HUGE_2M, HUGE_2M, OWNER, 0);
+		at[i] = page_node(room + i * HUGE_2M);
+	}
+	there = nodes[at[0] == nodes[0]];
+	from = 1UL << at[0];
+	to = 1UL << there;
+	pid = fork();
+	if (!pid) {
+		munmap(room, PUD_BYTES);
+		own = map_pud(fd, PROT_READ | PROT_WRITE);
+		pattern_check(own, HUGE_2M, OWNER, 0);
+		/* Never touched here: the other one's table brought it. */
+		count_add(behind_table, is_mapped(own + HUGE_2M));
+		drop_privileges();
+		if (syscall(SYS_migrate_pages, 0, 64UL, &from, &to) < 0)
+			fail("errno", "migrate_pages of oneself: %s", strerror(errno));
+		both_stay(own, at, "migrate_pages");
+		/* The whole range: a part of it would split the mapping, and unshare the table. */
+		expect(bind_to(own, PUD_BYTES, there, MPOL_MF_MOVE), 0, "mbind(MOVE), shared table");
+		both_stay(own, at, "mbind(MOVE)");
+		err = bind_to(own, PUD_BYTES, there, MPOL_MF_MOVE | MPOL_MF_STRICT);
+		if (err && err != EIO)
+			expect(err, EIO, "mbind(MOVE | STRICT), shared table");
+		both_stay(own, at, "mbind(MOVE | STRICT)");
+		_exit(0);
+	}
+	waitpid(pid, &status, 0);
+	both_stay(room, at, "a process beside,");
+	for (i = 0; i < 2; i++)
+		pattern_check(room + i * HUGE_2M, HUGE_2M, OWNER, 0);
+	munmap(room, PUD_BYTES);
+	close(fd);
+}
+
 static int put(const char *folder, const char *file, const char *text)
 {
 	char path[200];
@@ -272,6 +330,7 @@ int main(int argc, char **argv)
 	moved = counter("moved");
 	refused = counter("refused");
 	by_cpuset = counter("by_cpuset");
+	behind_table = counter("behind_table");
 	if (memory_nodes(nodes, 2) < 2)
 		skip("two nodes with memory are needed");
 	catch_signals();
@@ -283,6 +342,7 @@ int main(int argc, char **argv)
 		own(PRIVATE_FILE);
 		mapped_twice(SHARED_FILE);
 		mapped_twice(ANON);
+		shared_table();
 		cpuset(ANON);
 		cpuset(SHARED_FILE);
 		pool_same(&before, "after a round");

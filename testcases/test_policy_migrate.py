@@ -23,6 +23,7 @@ POLICY_MIGRATE = TestCase(
         AtLeast("moved", 12),
         AtLeast("refused", 2),
         AtLeast("by_cpuset", 2),
+        AtLeast("behind_table", 1),
         AtLeast("pgmigrate_success", 8, Source.VMSTAT),
     ),
     detectors=(Detector.KASAN, Detector.LOCKDEP),
