@@ -43,7 +43,7 @@
 #define OWNER 28
 #define WORD 2048	/* where in a page the futex is: between two chunks of the pattern */
 
-static struct counter *moved, *looked, *read_over, *woken, *dumped;
+static struct counter *moved, *looked, *read_over, *told_of, *woken, *dumped;
 static struct huge shared, private;
 static int nodes[2];
 static pid_t target;
@@ -90,7 +90,8 @@ static long smaps(const char *addr, const char *word)
 
 static void look(void *arg)
 {
-	char path[64], buf[16384];
+	char path[64];
+	struct numa_maps told;
 	unsigned char core[PAGES * 512];
 	uint64_t entry;
 	ssize_t got;
@@ -108,11 +109,16 @@ static void look(void *arg)
 		if (kb != 2048)
 			fail("counters", "smaps tells of a page size of %ld kB", kb);
 
-		snprintf(path, sizeof(path), "/proc/%d/numa_maps", target);
-		fd = open(path, O_RDONLY | O_CLOEXEC);
-		while (fd >= 0 && (got = read(fd, buf, sizeof(buf))) > 0)
-			;
-		close(fd);
+		/* Fewer while some migrate; but each one is of the kind that the mapping has. */
+		if (numa_maps_read(target, shared.addr, &told) && (told.pages > PAGES || told.anon))
+			fail("counters", "numa_maps of a file's %d pages: %ld pages, %ld anonymous",
+			     PAGES, told.pages, told.anon);
+		if (numa_maps_read(target, private.addr, &told)) {
+			if (told.pages > PAGES || told.anon != told.pages)
+				fail("counters", "numa_maps of %d private pages: %ld pages, %ld anonymous",
+				     PAGES, told.pages, told.anon);
+			count_add(told_of, 1);
+		}
 
 		snprintf(path, sizeof(path), "/proc/%d/pagemap", target);
 		fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -248,6 +254,7 @@ int main(int argc, char **argv)
 	moved = counter("moved");
 	looked = counter("looked");
 	read_over = counter("read_over");
+	told_of = counter("told_of");
 	woken = counter("woken");
 	dumped = counter("dumped");
 	if (memory_nodes(nodes, 2) < 2)

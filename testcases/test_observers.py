@@ -26,6 +26,7 @@ OBSERVERS = TestCase(
     exercised=(
         AtLeast("moved", 10),
         AtLeast("looked", 5),
+        AtLeast("told_of", 5),
         AtLeast("read_over", 50),
         AtLeast("woken", 20),
         AtLeast("dumped", 1),

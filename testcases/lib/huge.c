@@ -182,6 +182,32 @@ int page_node(void *page)
 	return status;
 }
 
+int numa_maps_read(pid_t pid, const void *addr, struct numa_maps *told)
+{
+	char path[64], line[1024], *word;
+	int found = 0, node;
+	long n;
+	FILE *f;
+
+	*told = (struct numa_maps){ 0 };
+	snprintf(path, sizeof(path), "/proc/%d/numa_maps", pid);
+	f = fopen(path, "r");
+	while (f && !found && fgets(line, sizeof(line), f)) {
+		if (strtoul(line, NULL, 16) != (unsigned long)addr)
+			continue;
+		found = 1;
+		for (word = strtok(line, " \n"); word; word = strtok(NULL, " \n")) {
+			if (sscanf(word, "N%d=%ld", &node, &n) == 2)
+				told->pages += n;
+			else if (sscanf(word, "anon=%ld", &n) == 1)
+				told->anon = n;
+		}
+	}
+	if (f)
+		fclose(f);
+	return found;
+}
+
 long move_page(pid_t pid, void *page, int node, int flags, int *status)
 {
 	long got;

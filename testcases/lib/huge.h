@@ -47,6 +47,15 @@ int huge_check(const struct huge *h, unsigned int owner, const char *when);
 int page_node(void *page);
 
 /*
+ * What /proc/PID/numa_maps tells of the mapping at addr: its pages on all nodes, and
+ * those that are anonymous.  0 where there is no such line, or no such file.
+ */
+struct numa_maps {
+	long pages, anon;
+};
+int numa_maps_read(pid_t pid, const void *addr, struct numa_maps *told);
+
+/*
  * move_pages(2) of one page as it is: its return value (pages not moved; or a
  * negative errno), and its status, -1000 where the kernel wrote none.
  */
