@@ -7,6 +7,7 @@
  *	private, in use		another page, same data		SIGBUS MCEERR_AR
  *	of a file, in use	the same			the same
  *	in use, pool empty	the same, or EBUSY
+ *	of a move in flight	the same, or EBUSY; nothing holds the page after that
  *	free			leaves the pool			the same
  *	free, but reserved	EBUSY; its owner gets it
  *	shared by four					SIGBUS for each, at once for who
@@ -29,6 +30,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -40,7 +42,7 @@
 #define MOST 64
 #define BAD 5		/* the base page that is broken of a huge page */
 
-static struct counter *softened, *busy, *freed, *kept, *killed;
+static struct counter *softened, *busy, *freed, *kept, *killed, *beside, *told_of;
 static unsigned long poisoned[MOST];
 static int n_poisoned;
 
@@ -80,6 +82,93 @@ static void in_use(enum kind kind, const char *when)
 	huge_check(&h, OWNER, when);
 	pool_check(when);
 	huge_close(&h);
+}
+
+#define MAPPERS 3
+
+/* Those who share a page, in memory that all see. */
+static struct {
+	int ready, poisoned, early, late;
+} *sharers;
+
+#define BATCH 6
+#define LOST 4		/* pages that may go */
+#define TRIES 60
+
+/* All pages in one call: each one is isolated until those before it have been copied. */
+static void move_batch(pid_t pid, char *pages, const int *stop)
+{
+	int nodes[2], to[BATCH], status[BATCH], turn, i;
+	void *at[BATCH];
+
+	memory_nodes(nodes, 2);
+	for (turn = 0; !__atomic_load_n(stop, __ATOMIC_ACQUIRE); turn++) {
+		for (i = 0; i < BATCH; i++) {
+			at[i] = pages + i * HUGE_2M;
+			to[i] = nodes[turn % 2];
+		}
+		syscall(SYS_move_pages, pid, (unsigned long)BATCH, at, to, status, 4 /* MOVE_ALL */);
+	}
+	_exit(0);
+}
+
+/*
+ * Soft offline of a page that a migration has just now, and gives back: it is refused, or
+ * waits and succeeds.  When all is over nobody has a reference to the page any more, so it
+ * can be moved, and its pool has it.
+ */
+static void in_flight(enum kind kind)
+{
+	int nodes[2], tries, i, err, status, lost = 0, refused = 0;
+	struct pool before, now;
+	struct huge h;
+	char *page;
+	pid_t pid;
+	long got;
+
+	memory_nodes(nodes, 2);
+	pool_read(&before);
+	if (huge_open(&h, kind, HUGE_2M, BATCH, "/dev/hugepages", OWNER))
+		return;
+	page = h.addr + (BATCH - 1) * HUGE_2M;
+	memset((void *)sharers, 0, sizeof(*sharers));
+	status = getpid();
+	pid = fork();
+	if (!pid)
+		move_batch(status, h.addr, &sharers->ready);
+	for (tries = 0; tries < TRIES && lost < LOST && refused < 4; tries++) {
+		usleep(tries * 1700 % 9000);
+		err = madvise(page, 4096, MADV_SOFT_OFFLINE) ? errno : 0;
+		if (!err) {
+			lost++;
+		} else if (err == EBUSY || err == EIO || err == EAGAIN || err == ENOMEM) {
+			refused++;
+		} else {
+			fail("errno", "soft offline beside moves: %s", strerror(err));
+		}
+	}
+	__atomic_store_n(&sharers->ready, 1, __ATOMIC_RELEASE);
+	waitpid(pid, &status, 0);
+	count_add(beside, refused);
+	for (i = 0; i < BATCH; i++) {
+		int to = nodes[page_node(h.addr + i * HUGE_2M) == nodes[0]];
+
+		got = move_page(0, h.addr + i * HUGE_2M, to, 2 /* MPOL_MF_MOVE */, &status);
+		if (got || status != to)
+			fail("errno", "a page cannot be moved after %d refusals of soft offline: %ld, "
+			     "status %d", refused, got, status);
+	}
+	huge_check(&h, OWNER, "soft offline beside moves");
+	huge_close(&h);
+	pool_check("soft offline beside moves");
+	pool_read(&now);
+	for (tries = 0; tries < 20 && now.free != now.nr; tries++) {
+		usleep(50000);
+		pool_read(&now);
+	}
+	if (now.free != now.nr)
+		fail("counters", "soft offline beside moves, %d refused: nr free were %ld %ld, are %ld %ld, "
+		     "and nobody has a page", refused, before.nr, before.free, now.nr, now.free);
 }
 
 /* A free page leaves the pool, and nobody notices. */
@@ -150,6 +239,22 @@ static void reserved_page(void)
 		count_add(kept, 1);
 }
 
+/* The entry of a poisoned page is no page: whoever lists pages leaves it out. */
+static void not_told_of(struct huge *h)
+{
+	struct numa_maps told;
+
+	if (page_frame(h->addr))
+		fail("data", "pagemap tells of a poisoned page of %s: frame 0x%lx", kind_name(h->kind),
+		     page_frame(h->addr));
+	if (!numa_maps_read(getpid(), h->addr, &told))
+		return;		/* CONFIG_NUMA */
+	if (told.pages != PAGES - 1 || told.anon != (kind_shared(h->kind) ? 0 : PAGES - 1))
+		fail("counters", "numa_maps of %s with 1 of %d pages poisoned: %ld pages, %ld anonymous",
+		     kind_name(h->kind), PAGES, told.pages, told.anon);
+	count_add(told_of, 1);
+}
+
 /* The page is gone with its data; who had it mapped is told so, and only by that page. */
 static void lost(enum kind kind)
 {
@@ -179,6 +284,7 @@ static void lost(enum kind kind)
 		}
 		if (pattern_check(h.addr + HUGE_2M, HUGE_2M, OWNER, 0))
 			fail("data", "the neighbour of a poisoned page of %s", kind_name(kind));
+		not_told_of(&h);
 	}
 	huge_close(&h);
 	pool_check("after a poisoned page");
@@ -192,13 +298,6 @@ static void lost(enum kind kind)
 			break;
 		}
 }
-
-#define MAPPERS 3
-
-/* Those who share a page, in memory that all see. */
-static struct {
-	int ready, poisoned, early, late;
-} *sharers;
 
 static volatile sig_atomic_t told;
 static char *watched;
@@ -354,11 +453,13 @@ int main(int argc, char **argv)
 	freed = counter("freed");
 	kept = counter("kept");
 	killed = counter("killed");
+	beside = counter("beside");
+	told_of = counter("told_of");
 	catch_signals();
 	sharers = (void *)shared_words(sizeof(*sharers) / sizeof(long));
 	pool_read(&all);
-	if (all.free != all.nr || all.resv || all.surplus || all.nr < 2 * PAGES + 2)
-		skip("the pools are in use, or have fewer than %d pages", 2 * PAGES + 2);
+	if (all.free != all.nr || all.resv || all.surplus || all.nr < 2 * (BATCH + LOST))
+		skip("the pools are in use, or have fewer than %d pages", 2 * (BATCH + LOST));
 	pool_set("nr_overcommit_hugepages", 0);
 	in_use(ANON, "pages in the pool");
 	in_use(SHARED_FILE, "pages in the pool");
@@ -373,6 +474,10 @@ int main(int argc, char **argv)
 		in_use(SHARED_FILE, "pool empty");
 		huge_close(&hog);
 	}
+	pool_restore(&all);
+	in_flight(ANON);
+	in_flight(MEMFD);
+	unpoison_all();		/* where each one was, only the kernel knows */
 	pool_restore(&all);
 	lost(ANON);
 	lost(MEMFD);
