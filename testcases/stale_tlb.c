@@ -11,6 +11,8 @@
  *	fork(): write-protects			writes: the child must not see it
  *	move_pages()				writes: must not be lost
  *	mprotect(PROT_READ)			writes: must get SIGSEGV
+ *	mprotect(PROT_NONE), of pages of	reads: must get SIGSEGV
+ *	  which this is the only one		  (and so must CPU0, with its own TLB)
  *	munmap()				writes: must get SIGSEGV
  *	mremap(), since 5.16			writes: must get SIGSEGV
  *	punch of a hole				reads: must see zero
@@ -29,6 +31,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -279,6 +282,49 @@ static void deny(void)
 	ends_by(SIGSEGV, SEGV_MAPERR, removed, "write after munmap()");
 }
 
+/*
+ * Rights to a range go, of which one page is there: the first, the last or one between
+ * two that nobody has touched.  Who asks for it has the page in a TLB as well.
+ */
+#define RANGE 3
+static void deny_range(int there, int shared, int prot)
+{
+	int fd = shared ? huge_memfd(RANGE * HUGE_2M) : -1;
+	char *range = mmap(NULL, RANGE * HUGE_2M, PROT_READ | PROT_WRITE,
+			   shared ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, fd, 0);
+	char *page = range + there * HUGE_2M, when[100];
+	struct caught caught;
+	unsigned char value;
+
+	if (range != MAP_FAILED) {
+		snprintf(when, sizeof(when), "%s after mprotect(%s) of %d %s pages, only page %d there",
+			 prot ? "write" : "read", prot ? "PROT_READ" : "PROT_NONE", RANGE,
+			 shared ? "shared" : "private", there);
+		begin(page, prot ? WRITE : READ);
+		touch_write(page + AT + 1, 1, &caught);
+		mprotect(range, RANGE * HUGE_2M, prot);
+		if (prot)
+			touch_write(page + AT + 1, 2, &caught);
+		else
+			touch_read(page + AT + 1, &value, &caught);
+		ends_by(SIGSEGV, SEGV_ACCERR, denied, when);
+		caught_is(&caught, page, SIGSEGV, SEGV_ACCERR, when);
+		munmap(range, RANGE * HUGE_2M);
+	}
+	if (fd >= 0)
+		close(fd);
+}
+
+/* Two of the twelve each round; the first six have each page, private and shared. */
+static void deny_ranges(void)
+{
+	static int turn;
+	int i;
+
+	for (i = 0; i < 2; i++, turn = (turn + 1) % 12)
+		deny_range(turn % RANGE, turn % 2, turn % 2 == turn / 6 ? PROT_READ : PROT_NONE);
+}
+
 /* Where hugetlb has mremap(); before 5.16 it is refused. */
 static void move_mapping(void)
 {
@@ -342,6 +388,7 @@ static void changer(void *arg)
 		migrate(0);
 		migrate(1);
 		deny();
+		deny_ranges();
 		move_mapping();
 		shrink();
 		pool_same(before, "after a round");

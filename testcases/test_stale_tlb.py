@@ -17,7 +17,7 @@ STALE_TLB = TestCase(
         AtLeast("copied", 3),
         AtLeast("isolated", 3),
         AtLeast("migrated", 3),
-        AtLeast("denied", 3),
+        AtLeast("denied", 9),
         AtLeast("removed", 3),
         AtLeast("zeroed", 3),
         AtLeast("beyond", 3),
