@@ -16,6 +16,7 @@ from harness.spec.kernel import GUESTS, load_kernel
 
 BUGS = sorted((GUESTS / "patches" / "reintroduce").glob("*.patch"))
 NEWER = sorted((GUESTS / "patches" / "reintroduce").glob("v*/*.patch"))
+MORE = sorted((GUESTS / "patches" / "more").glob("*.patch"))
 INSTRUMENTS = sorted((GUESTS / "patches" / "instrument").glob("*.patch"))
 
 
@@ -26,6 +27,14 @@ def test_bug_applies_to_the_control(bug: Path, extra: list[Path]) -> None:
     control = load_kernel("v5.10-debug")
     source = resolve(control, cache_dir(), Progress())
     apply_all(Store.open(cache_dir()), source.tree, [*control.patches, bug, *extra])
+
+
+@pytest.mark.build
+@pytest.mark.parametrize("bug", MORE, ids=lambda bug: bug.stem)
+def test_bug_of_the_other_list_applies(bug: Path) -> None:
+    control = load_kernel("v5.10-debug")
+    source = resolve(control, cache_dir(), Progress())
+    apply_all(Store.open(cache_dir()), source.tree, [*control.patches, bug])
 
 
 @pytest.mark.build
