@@ -39,19 +39,14 @@ _EACH = 50
 
 
 def check_place(base: Path) -> None:
-    """Raise EnvironmentFault where no run can be kept in ``base``: before anything is built."""
-    if not base.is_dir():
-        _make(base)
-
-
-def _make(path: Path) -> None:
-    try:
-        path.mkdir(mode=0o700, parents=True)
-    except OSError as error:
+    """Raise EnvironmentFault where no run can be kept in ``base``; nothing is made there yet."""
+    there = next(path for path in (base, *base.absolute().parents) if os.path.lexists(path))
+    if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
+        why = "cannot be written" if there.is_dir() else "is no folder"
         raise EnvironmentFault(
-            f"{path}: cannot be made: {error.strerror}",
+            f"{base}: no run can be kept there: {there} {why}",
             hint="give another folder with --results",
-        ) from None
+        )
 
 
 class RunFolder:
@@ -64,7 +59,13 @@ class RunFolder:
         stamp = datetime.datetime.fromtimestamp(self._started).strftime("%Y%m%d-%H%M%S")
         self.name = f"{stamp}-{secrets.token_hex(2)}"
         self.path = base / self.name
-        _make(self.path)
+        try:
+            self.path.mkdir(mode=0o700, parents=True)
+        except OSError as error:
+            raise EnvironmentFault(
+                f"{self.path}: cannot be made: {error.strerror}",
+                hint="give another folder with --results",
+            ) from None
         self._lock = _locked(self.path)
         self._take_up(())
 
