@@ -7,13 +7,13 @@ boots with nokaslr: every symbol is where the linker put it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
-from elftools.elf.sections import NoteSection, SymbolTableSection
+from elftools.elf.sections import SymbolTableSection
 
+from harness.elf import build_id
 from harness.errors import EnvironmentFault
 
 # As Documentation/admin-guide/kdump/vmcoreinfo.rst names them; in x86-64's C code
@@ -37,7 +37,7 @@ def vmcoreinfo(vmlinux: Path, release: str) -> str:
             if not isinstance(table, SymbolTableSection):
                 raise EnvironmentFault(f"{vmlinux}: it has no symbols")
             found = {name: table.get_symbol_by_name(own) for name, own in _SYMBOLS.items()}
-            build_id = next(_build_ids(elf), "")
+            found_id = build_id(elf)
     except (OSError, ELFError) as error:
         raise EnvironmentFault(f"{vmlinux}: {error}") from None
     if lacking := [name for name, symbols in found.items() if not symbols]:
@@ -45,7 +45,7 @@ def vmcoreinfo(vmlinux: Path, release: str) -> str:
     return "\n".join(
         [
             f"OSRELEASE={release}",
-            *([f"BUILD-ID={build_id}"] if build_id else []),
+            *([f"BUILD-ID={found_id}"] if found_id else []),
             "PAGESIZE=4096",
             *(
                 f"SYMBOL({name})={symbols[0]['st_value']:x}"
@@ -59,11 +59,3 @@ def vmcoreinfo(vmlinux: Path, release: str) -> str:
             "",
         ]
     )
-
-
-def _build_ids(elf: ELFFile) -> Iterator[str]:
-    for section in elf.iter_sections():
-        if isinstance(section, NoteSection):
-            for note in section.iter_notes():
-                if note["n_type"] == "NT_GNU_BUILD_ID":
-                    yield str(note["n_desc"])

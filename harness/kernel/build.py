@@ -175,7 +175,7 @@ def _make(
     """Build, and copy what a guest and a reader of its console need to the cache."""
     log = cache / "logs" / f"{spec.name}-{entry.content_id}.log"
 
-    def made() -> bool:
+    def made() -> bool | None:
         make.make(
             space,
             name=spec.name,
@@ -186,12 +186,14 @@ def _make(
             progress=progress,
         )
         boot = space.build / "arch/x86/boot"
-        return embedded.holds(boot / "bzImage", space.build / "vmlinux") is not False
+        return embedded.holds(boot / "bzImage", space.build / "vmlinux")
 
-    if not made():
+    held = made()
+    if held is False:
         # What a workspace still has from a build with ccache's depend mode.
         shutil.rmtree(space.build / "arch/x86/boot")
-        if not made():
+        held = made()
+        if held is False:
             raise EnvironmentFault(
                 f"{spec.name}: {space.build}: bzImage is of another kernel than vmlinux",
                 hint=f"remove {cache / 'ccache'}, and build again",
@@ -210,6 +212,7 @@ def _make(
             "compiler": tools.compiler,
             "linker": tools.linker,
             "dropped": entry.dropped,
+            "embedded": held,
             "patches": kept.patch_digests(spec),
             "config": [fragment.name for fragment in spec.config],
         }

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
-from elftools.elf.sections import NoteSection
+
+from harness import elf
 
 _MAGIC = 0x202
 """Where a bzImage has "HdrS", then the version of its header (Documentation/x86/boot.rst)."""
@@ -25,22 +26,16 @@ def holds(image: Path, vmlinux: Path) -> bool | None:
     """Whether ``image`` has ``vmlinux`` in it; None where that cannot be told: no build id, no
     bzImage, or a compression that Python lacks (lz4, lzo, zstd).
     """
-    wanted, inside = build_id(vmlinux), _unpacked(image)
-    return None if wanted is None or inside is None else wanted in inside
+    wanted, inside = _build_id(vmlinux), _unpacked(image)
+    return None if not wanted or inside is None else wanted in inside
 
 
-def build_id(vmlinux: Path) -> bytes | None:
-    """NT_GNU_BUILD_ID of an ELF file: a digest of what it was linked to."""
+def _build_id(vmlinux: Path) -> bytes:
     try:
         with vmlinux.open("rb") as file:
-            for section in ELFFile(file).iter_sections():
-                if isinstance(section, NoteSection):
-                    for note in section.iter_notes():
-                        if note["n_type"] == "NT_GNU_BUILD_ID":
-                            return bytes.fromhex(note["n_desc"])
-    except (ELFError, OSError, ValueError):
-        return None
-    return None
+            return bytes.fromhex(elf.build_id(ELFFile(file)))
+    except (ELFError, ValueError):
+        return b""
 
 
 def _unpacked(image: Path) -> bytes | None:

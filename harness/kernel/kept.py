@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,9 +87,12 @@ def _sound(folder: Path, meta: Mapping[str, object]) -> bool:
     """
     if "embedded" in meta or not (folder / "vmlinux").exists():
         return True
-    if embedded.holds(folder / "bzImage", folder / "vmlinux") is False:
+    held = embedded.holds(folder / "bzImage", folder / "vmlinux")
+    if held is False:
         return False
-    write_whole(folder / "meta.json", json.dumps({**meta, "embedded": True}, indent=1) + "\n")
+    with contextlib.suppress(OSError):  # then it is looked at again
+        text = json.dumps({**meta, "embedded": held}, indent=1)
+        write_whole(folder / "meta.json", text + "\n")
     return True
 
 
@@ -101,7 +104,7 @@ def patch_digests(spec: KernelSpec) -> tuple[tuple[str, str], ...]:
     return tuple((patch.name, file_digest(patch)) for patch in spec.patches)
 
 
-@contextmanager
+@contextlib.contextmanager
 def new_folder(cache: Path, content_id: str) -> Iterator[Path]:
     """A folder to fill, which becomes the kernel's in one step when the block ends well."""
     final = folder_of(cache, content_id)

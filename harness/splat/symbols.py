@@ -20,9 +20,8 @@ from pathlib import Path
 
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
-from elftools.elf.sections import NoteSection
 
-from harness import proc
+from harness import elf, proc
 from harness.errors import EnvironmentFault
 from harness.splat import frames
 from harness.splat.report import Frame, Splat, Stack
@@ -50,14 +49,9 @@ def build_id(vmlinux: Path) -> str:
     """
     try:
         with vmlinux.open("rb") as stream:
-            elf = ELFFile(stream)
-            for section in elf.iter_sections():
-                for note in section.iter_notes() if isinstance(section, NoteSection) else ():
-                    if note["n_type"] == "NT_GNU_BUILD_ID":
-                        return str(note["n_desc"])
+            return elf.build_id(ELFFile(stream))
     except (OSError, ELFError) as error:
         raise EnvironmentFault(f"{vmlinux}: cannot read a build id: {error}") from error
-    return ""
 
 
 def symbols_of(vmlinux: Path) -> Symbols:

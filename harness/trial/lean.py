@@ -6,30 +6,25 @@ from dataclasses import replace
 from functools import lru_cache
 
 from harness.splat.report import Frame, Splat, Stack
-from harness.trial.evidence import Evidence
+from harness.trial.pace import Pace
 from harness.trial.trial import TrialResult
 
 
 def lean(result: TrialResult) -> TrialResult:
     """What tables, counts and comparisons of reports ask for: no streams, no text, no counters."""
     seen = result.evidence
-    kept = Evidence(
-        missing=seen.missing,
+    kept = replace(
+        seen,
+        facts=None,
         boot_splats=tuple(map(_headline, seen.boot_splats)),
         splats=tuple(map(_headline, seen.splats)),
-        arming=seen.arming,
-        exercised=seen.exercised,
-        results=seen.results,
-        status=seen.status,
-        drift=seen.drift,
-        leaks=seen.leaks,
-        faults=seen.faults,
-        life=seen.life,
-        markers=seen.markers,
-        overdue=seen.overdue,
-        seconds=seen.seconds,
-        first_splat=seen.first_splat,
-        harness_fault=seen.harness_fault,
+        before=None,
+        after=None,
+        postmortem="",
+        coverage=b"",
+        out=b"",
+        err=b"",
+        pace=Pace(),
     )
     return replace(result, evidence=kept, command=())
 
