@@ -168,6 +168,26 @@ def test_a_control_owes_no_case_a_second_go(
     assert engine.ran == [(case.name, 4) for case in many]
 
 
+@pytest.mark.parametrize(("columns", "head"), [("80", "after"), ("120", "O4")])
+def test_names_of_bugs_are_whole_in_a_narrow_terminal(
+    columns: str, head: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", columns)
+    bug: dict[str, Any] = {"kind": "bug", "fault": "", "nearest": None, "alarms": []}
+    name = "hwpoison-anon-rmap-locked-historical"
+    case = "migrate_matrix[2M-private]"
+    hit = {"case": case, "oracle": "O4", "at": 1.2}
+    score_command.show(
+        [{**bug, "name": name, "caught": hit}, {**bug, "name": f"{name}-2", "caught": None}]
+    )
+    lines = capsys.readouterr().out.splitlines()
+    assert head in lines[1]
+    assert [name in line for line in lines].count(True) == 2
+    assert any(name in line and "1 s" in line and case in line for line in lines)
+    assert lines[-1] == "caught 1 of 2"
+
+
 def test_perfect_is_all_caught_and_a_clean_control(
     cases: list[TestCase], monkeypatch: pytest.MonkeyPatch
 ) -> None:

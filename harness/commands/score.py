@@ -267,22 +267,35 @@ def _nearest(near: Json | None) -> str:
     return f"{near['case']} ({', '.join(near['scenarios']) or 'no scenario'}), {taken}"
 
 
+_WIDE = 100
+"""Columns that a matrix with whole names of bugs and cases needs."""
+
+
 def show(rows: Sequence[Json]) -> None:
-    """The matrix: bug by oracle, seconds of budget until it was caught, and by which case."""
-    oracles = [f"O{number}" for number in range(1, 8)]
-    table = Table("bug", *oracles, "case", pad_edge=False)
+    """The matrix: bug by oracle, seconds of budget until it was caught, and by which case.  Where
+    the terminal is narrow, the seven columns are two.
+    """
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=110)
+    oracles = [f"O{number}" for number in range(1, 8)] if console.width >= _WIDE else []
+    table = Table(pad_edge=False)
+    table.add_column("bug", no_wrap=bool(oracles), overflow="fold")
+    for name in oracles or ("by", "after"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("case", overflow="fold")
     bugs = [each for each in rows if each["kind"] == "bug"]
     for each in bugs:
         hit, near = each["caught"], each["nearest"]
         if hit:
-            cells = [f"{hit['at']:.0f} s" if oracle == hit["oracle"] else "" for oracle in oracles]
-            table.add_row(each["name"], *cells, hit["case"])
-        elif each["fault"]:
-            table.add_row(each["name"], *[""] * 7, f"not measured: {each['fault']}")
+            after = f"{hit['at']:.0f} s"
+            cells = [after if oracle == hit["oracle"] else "" for oracle in oracles]
+            table.add_row(each["name"], *(cells or (hit["oracle"], after)), hit["case"])
         else:
-            table.add_row(each["name"], *["-"] * 7, f"nearest: {_nearest(near)}")
-    console = Console()
-    (console if console.is_terminal else Console(width=110)).print(table)
+            told = f"not measured: {each['fault']}" if each["fault"] else ""
+            empty = ["" if told else "-"] * (len(oracles) or 2)
+            table.add_row(each["name"], *empty, told or f"nearest: {_nearest(near)}")
+    console.print(table)
     caught = sum(each["caught"] is not None for each in bugs)
     print(f"caught {caught} of {len(bugs)}")
     for each in rows:
