@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Self
 
 import pytest
 
 from harness.campaign.count import Count, Seen
 from harness.campaign.rate import Tally, report
 from harness.cli import main
-from harness.errors import EnvironmentFault
+from harness.errors import EnvironmentFault, PatchError
 from tests.fake_bench import VOID, FakeBench, fail, passed
 from tests.fake_kernel import commit_all, diff_of, git, make_tree
 from tests.test_campaign_commits import mailbox
-
-
-class OpenBench(FakeBench):
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        pass
 
 
 def since(culprit: int, rate: float, seed: int = 1) -> Callable[[str], Count]:
@@ -50,10 +42,15 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def using(monkeypatch: pytest.MonkeyPatch, outcome: Callable[[str], Count]) -> OpenBench:
-    bench = OpenBench(outcome)
+def using(monkeypatch: pytest.MonkeyPatch, outcome: Callable[[str], Count]) -> FakeBench:
+    bench = FakeBench(outcome)
+
+    def nothing(*args: object) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
     for module in ("bisects", "campaigns"):
-        monkeypatch.setattr(f"harness.commands.{module}.bench_for", lambda *args: bench)
+        monkeypatch.setattr(f"harness.commands.{module}.GuestBench", lambda *args: bench)
+        monkeypatch.setattr(f"harness.commands.{module}.engine_of", nothing)
     return bench
 
 
@@ -206,14 +203,50 @@ def test_trial_stops_a_bisection_for_what_is_no_verdict(place: Path) -> None:
     assert main(["trial", *argv, "-k", str(place / "k.yaml"), "--tree", str(place / "no")]) >= 128
 
 
-def test_cluster_that_is_not_there_leaves_nothing(
+def test_campaign_that_cannot_start_leaves_nothing(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (place / "fix.patch").write_text(diff_of("b", 2))
+    (place / "plan.yaml").write_text(f"kernels: [{place / 'k.yaml'}]\ncases: [anon_fork_migrate]\n")
+    kernel = ["anon_fork_migrate", "-k", str(place / "k.yaml")]
+    verbs = {
+        "rate": kernel,
+        "trial": kernel,
+        "verify": ["--patch", str(place / "fix.patch"), "--case", *kernel],
+        "bisect": ["start", *kernel, "--series", str(place / "series.mbox")],
+        "nightly": [str(place / "plan.yaml")],
+    }
+    (place / "file").write_text("")
+    for verb, words in verbs.items():
+        results = ["--results", str(place / "results")]
+        wrong, lacks = (130, 131) if verb == "trial" else (2, 3)
+        assert main([verb, *words, *results, "--cluster", "nowhere"]) == wrong, verb
+        assert "expected local:N or tcp://HOST:PORT" in capsys.readouterr().err
+        assert not (place / "results").exists(), verb
+        assert main([verb, *words, "--results", str(place / "file" / "below")]) == lacks, verb
+        assert "no run can be kept there" in capsys.readouterr().err
+
+
+def test_kernel_that_cannot_be_built_leaves_no_run(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = using(monkeypatch, since(0, 1.0))
+    bench.broken["k"] = PatchError("does not apply")
     argv = ["anon_fork_migrate", "-k", str(place / "k.yaml"), "--results", str(place / "results")]
-    assert main(["rate", *argv, "--cluster", "nowhere"]) == 2
-    assert "expected local:N or tcp://HOST:PORT" in capsys.readouterr().err
-    assert main(["trial", *argv, "--cluster", "nowhere"]) == 130
-    assert not list((place / "results").iterdir())
+    assert main(["rate", *argv]) == 2
+    assert main(["trial", *argv]) == 125
+    assert not (place / "results").exists()
+
+
+def test_interrupted_resumption_of_a_bisection_without_a_trial_leaves_no_run(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = using(monkeypatch, since(0, 1.0))
+    assert bisect(place, "start", "--series", str(place / "series.mbox"), "--runs", "1") == 125
+    full = EnvironmentFault("the disk is full")
+    bench.broken |= dict.fromkeys(["k", *(f"k-{number:04}" for number in range(1, 7))], full)
+    assert bisect(place, "resume") == 3
+    assert len([path for path in (place / "results").iterdir() if path.is_dir()]) == 1
 
 
 def test_runs_of_a_folder_that_is_none(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

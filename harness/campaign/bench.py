@@ -6,13 +6,13 @@ hand in another bench.
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
 from harness.campaign.count import Count, count
 from harness.campaign.engine import Engine
@@ -59,26 +59,18 @@ class Bench(Protocol):
 class GuestBench:
     """Real guests, on an engine, in a run's folder."""
 
-    def __init__(self, plan: Series, engine: Engine, folder: RunFolder, progress: Progress) -> None:
-        """``plan`` has one case; its kernels do not matter here."""
+    def __init__(
+        self, plan: Series, engine: Engine, folder: Callable[[], RunFolder], progress: Progress
+    ) -> None:
+        """``plan`` has one case; its kernels do not matter here.  ``folder`` is called once, for
+        the first trial: a campaign that has none leaves nothing behind.
+        """
         (self._case,) = plan.cases
-        self._plan, self._engine, self._folder = plan, engine, folder
+        self._plan, self._engine, self._folder = plan, engine, functools.cache(folder)
         self._progress = progress
         self._binary = binary_of(self._case)
         self._under_way: dict[Future[TrialResult], tuple[Future[Count], Ready]] = {}
         self._faults: list[BaseException] = []
-
-    def __enter__(self) -> Self:
-        self._engine.__enter__()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._engine.__exit__(kind, error, trace)
 
     @property
     def width(self) -> int:
@@ -100,7 +92,7 @@ class GuestBench:
             accel=plan.accel,
             append=plan.append,
         )
-        folder = self._folder.trial_folder(f"{case.name}--{ready.spec.name}")
+        folder = self._folder().trial_folder(f"{case.name}--{ready.spec.name}")
         counted: Future[Count] = Future()
         self._under_way[self._engine.submit(trial, folder)] = (counted, ready)
         return counted
@@ -117,7 +109,7 @@ class GuestBench:
                 continue
             result = future.result()
             self._progress.say(line(result))
-            self._folder.add(result, repeat(self._plan, ready.spec, self._case))
+            self._folder().add(result, repeat(self._plan, ready.spec, self._case))
             folder = f"{result.folder.parent.name}/{result.folder.name}"
             counted.set_result(replace(count(result), folder=folder))
             ended.append((counted, counted.result()))

@@ -61,6 +61,7 @@ class Nightly:
 
     def run(self) -> tuple[Night, list[Line], int]:
         """Tonight, what it says, and with how many nights it was compared."""
+        self._ask_hosts()
         self.folder.mkdir(parents=True, exist_ok=True)
         with self.log.held():
             tonight, before = self.nights()
@@ -71,6 +72,13 @@ class Nightly:
                 self._note("over")
             tonight, before = self.nights()
         return tonight, compare(tonight, before), len(before)
+
+    def _ask_hosts(self) -> None:
+        """Raise what the world lacks for tonight, before anything is made."""
+        tonight, _ = self.nights()
+        left = [case for spec in self.plan.kernels for case in self._left(tonight, spec)]
+        if left and not tonight.over:
+            self.hosts.bench(left[0])
 
     def _note(self, event: str, **facts: object) -> None:
         self.log.append(event, {"night": self.date, **facts})

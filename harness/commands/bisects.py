@@ -6,23 +6,24 @@ import argparse
 import json
 import os
 import shutil
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.campaign import commits as commits_
+from harness.campaign.bench import GuestBench
 from harness.campaign.bisect import Answer, Bisection, Budget, Ending, forecast
 from harness.campaign.casebook import Casebook
 from harness.campaign.commits import Commits
 from harness.campaign.course import LOG, named, start_of
 from harness.campaign.earlier import Earlier, earlier
+from harness.campaign.engine import Engine
 from harness.campaign.logbook import Event, Logbook
 from harness.campaign.sameness import image_of
 from harness.campaign.search import Policy
 from harness.campaign.series import Series
 from harness.campaign.told import counts, event_line, report
-from harness.commands.campaigns import bench_for, dry, one_case, plan_for, share
+from harness.commands.campaigns import command, dry, engine_of, one_case, plan_for, share
 from harness.commands.options import cluster, parallel, positive
 from harness.commands.trials import EXIT_FAIL, EXIT_UNSHOWN
 from harness.errors import UsageError
@@ -119,11 +120,18 @@ class _Begun:
 
 def run_start(args: argparse.Namespace) -> int:
     plan, progress = plan_for(args), default_progress()
-    base = plan.kernels[0]
     if args.dry_run:
         return dry(plan, f"# and each commit of {args.series or args.range}, as it is asked for")
     known = earlier(args.given, plan)
-    folder = RunFolder(["harness", *sys.argv[1:]], args.results)
+    with engine_of(plan, args, progress) as engine:
+        return _start(plan, known, engine, args, progress)
+
+
+def _start(
+    plan: Series, known: Earlier, engine: Engine, args: argparse.Namespace, progress: Progress
+) -> int:
+    base = plan.kernels[0]
+    folder = RunFolder(command(), args.results)
     parts = folder.path / "commits"
     facts: dict[str, object] = {}
     try:
@@ -142,7 +150,7 @@ def run_start(args: argparse.Namespace) -> int:
     confidence = args.confidence or Policy().confidence
     facts |= {
         "format": 1,
-        "command": ["harness", *sys.argv[1:]],
+        "command": command(),
         "case": args.case,
         "arguments": list(args.behind),
         "kernel": str(base.file.absolute()),
@@ -159,7 +167,7 @@ def run_start(args: argparse.Namespace) -> int:
     if args.race:
         log.append("wanted", {"race": args.race})
     begun = _Begun(folder.path, plan, commits, Policy(confidence=confidence), known)
-    return _go_on(begun, folder, args, progress)
+    return _go_on(begun, folder, engine, args, progress)
 
 
 def _series(args: argparse.Namespace, parts: Path) -> Path:
@@ -184,8 +192,7 @@ def _kept(file: Path, parts: Path) -> Path:
 
 def run_resume(args: argparse.Namespace) -> int:
     progress = default_progress()
-    begun = _begun(_folder(args), args, progress)
-    return _go_on(begun, None, args, progress)
+    return _again_on(_begun(_folder(args), args, progress), args, progress)
 
 
 def run_replay(args: argparse.Namespace) -> int:
@@ -206,7 +213,12 @@ def run_replay(args: argparse.Namespace) -> int:
                 log.append(event["event"], {k: v for k, v in event.items() if k != "event"})
     else:
         begun = _begun(into, args, progress)
-    return _go_on(begun, None, args, progress)
+    return _again_on(begun, args, progress)
+
+
+def _again_on(begun: _Begun, args: argparse.Namespace, progress: Progress) -> int:
+    with engine_of(begun.plan, args, progress) as engine:
+        return _go_on(begun, None, engine, args, progress)
 
 
 def run_word(args: argparse.Namespace) -> int:
@@ -297,9 +309,16 @@ def _begun(folder: Path, args: argparse.Namespace, progress: Progress) -> _Begun
 
 
 def _go_on(
-    begun: _Begun, folder: RunFolder | None, args: argparse.Namespace, progress: Progress
+    begun: _Begun,
+    folder: RunFolder | None,
+    engine: Engine,
+    args: argparse.Namespace,
+    progress: Progress,
 ) -> int:
-    """A sitting, from what the log holds to an answer, a budget's end or an interruption."""
+    """A sitting, from what the log holds to an answer, a budget's end or an interruption.
+
+    ``folder`` is for its trials; None: one of its own, made when there is a trial.
+    """
     log = Logbook(begun.folder / LOG)
     commits = begun.commits
     told: list[tuple[int, int]] = []
@@ -314,12 +333,15 @@ def _go_on(
             progress.say(_expected(expected, book, args))
 
     with log.held():
-        folder = folder or RunFolder(["harness", *sys.argv[1:]], args.results)
+
+        def room() -> RunFolder:
+            return folder or RunFolder(command(), args.results)
+
+        bench = GuestBench(begun.plan, engine, room, progress)
         under = Bisection(commits, log, begun.policy, tell, image_of, earlier=begun.earlier)
         answer: Answer | None = None
         try:
-            with bench_for(begun.plan, folder, progress, args.cluster) as bench:
-                answer = under.run(bench, Budget(args.runs, args.budget))
+            answer = under.run(bench, Budget(args.runs, args.budget))
         finally:
             if answer is None:
                 print("\n".join(plain(line) for line in counts(under.book, commits)))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import functools
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -13,6 +15,7 @@ from typing import Any
 from harness.campaign.bench import GuestBench, stacked
 from harness.campaign.count import Count, Seen
 from harness.campaign.dryrun import describe
+from harness.campaign.engine import Engine
 from harness.campaign.rate import Tally, Until, measure
 from harness.campaign.rate import report as rate_report
 from harness.campaign.series import Series
@@ -22,11 +25,12 @@ from harness.commands.options import cluster, common, engine_for, parallel, posi
 from harness.commands.trials import EXIT_FAIL, EXIT_UNSHOWN, case_of, plan_of
 from harness.errors import CompileError, HarnessError, PatchError, UsageError
 from harness.progress import Progress, default_progress
-from harness.record.folder import RESULTS, RunFolder, write
+from harness.record.folder import RESULTS, RunFolder, check_place, write
 from harness.record.text import plain
 from harness.spec.case import TestCase
 from harness.spec.cases import select
 from harness.spec.kernel import KernelSpec, WorkingTree
+from harness.trial.compile import binary_of
 
 STOP = 128
 """What git bisect run reads as "stop", and not as a verdict."""
@@ -116,14 +120,24 @@ def dry(plan: Series, *more: str) -> int:
     return 0
 
 
-def bench_for(plan: Series, folder: RunFolder, progress: Progress, where: str = "") -> GuestBench:
-    """Used as a context manager; the reproducer is compiled at once.  ``where`` is a cluster."""
-    try:
-        engine = engine_for(where, plan.guests, plan.machine_of(plan.cases[0]), progress)
-        return GuestBench(plan, engine, folder, progress)
-    except HarnessError:
-        folder.discard()
-        raise
+@contextlib.contextmanager
+def engine_of(plan: Series, args: argparse.Namespace, progress: Progress) -> Iterator[Engine]:
+    """What runs the trials of ``plan``; ``--cluster`` may name another than this host's.
+
+    It is known then that the campaign can start, and nothing was made yet: its results can be kept,
+    its reproducers compile, and workers answer.
+    """
+    check_place(args.results)
+    for case in plan.cases:
+        binary_of(case)
+    largest = max(map(plan.machine_of, plan.cases), key=lambda machine: machine.cpus)
+    with engine_for(args.cluster, plan.guests, largest, progress) as engine:
+        yield engine
+
+
+def command() -> list[str]:
+    """As it stands in the record of a run."""
+    return ["harness", *sys.argv[1:]]
 
 
 def run_rate(args: argparse.Namespace) -> int:
@@ -134,20 +148,20 @@ def run_rate(args: argparse.Namespace) -> int:
     if runs is None and not (args.budget or args.until_splat or args.width):
         runs = 20
     until = Until(runs, args.budget, args.until_splat, args.width, args.confidence)
-    folder = RunFolder(["harness", *sys.argv[1:]], args.results)
+    folder = functools.cache(lambda: RunFolder(command(), args.results))
     seen = Tally()
 
     def keep(tally: Tally) -> None:
         seen.counts = tally.counts
 
     try:
-        with bench_for(plan, folder, progress, args.cluster) as bench:
-            ready = bench.build(plan.kernels[0])
-            measure(bench, ready, until, keep)
+        with engine_of(plan, args, progress) as engine:
+            bench = GuestBench(plan, engine, folder, progress)
+            measure(bench, bench.build(plan.kernels[0]), until, keep)
     finally:  # an interrupted one shows what it has
         if seen.counts:
             name = f"{plan.cases[0].name} on {plan.kernels[0].name}"
-            _tell(list(rate_report(seen, name, args.confidence)), folder, "rate.txt")
+            _tell(list(rate_report(seen, name, args.confidence)), folder(), "rate.txt")
     if seen.fails:
         return EXIT_FAIL
     return 0 if seen.counted else EXIT_UNSHOWN
@@ -155,29 +169,40 @@ def run_rate(args: argparse.Namespace) -> int:
 
 def run_verify(args: argparse.Namespace) -> int:
     plan, progress = plan_for(args), default_progress()
-    case, base = plan.cases[0], plan.kernels[0]
     for patch in args.patch:
         if not patch.is_file():
             raise UsageError(f"{patch}: no such patch")
     if args.dry_run:
         return dry(plan, f"# and the same with {', '.join(map(str, args.patch))} on top")
-    folder = RunFolder(["harness", *sys.argv[1:]], args.results)
+    with engine_of(plan, args, progress) as engine:
+        over, found = _verify(plan, engine, args, progress)
+    if over is Finding.FIXED:
+        return EXIT_FAIL if found.only_patched else 0
+    return EXIT_FAIL if over is Finding.STILL_FAILS else EXIT_UNSHOWN
+
+
+def _verify(
+    plan: Series, engine: Engine, args: argparse.Namespace, progress: Progress
+) -> tuple[Finding, Comparison]:
+    """Both kernels in turns; an interrupted comparison is told and kept as far as it came."""
+    case, base = plan.cases[0], plan.kernels[0]
+    folder = RunFolder(command(), args.results)
+    bench = GuestBench(plan, engine, lambda: folder, progress)
     patches = [_copied(patch, folder.path / f"{n:02}-{patch.name}") for n, patch in _numbered(args)]
     patched = stacked(base, f"{base.name}-patched", patches, folder.path)
     limits = Limits(args.confidence, args.runs, args.budget)
     seen: list[Comparison] = []
+    over: Finding | None = None
 
     def keep(found: Comparison, side: Side, count: Count) -> None:
         seen[:] = [found]
 
-    over: Finding | None = None
     try:
-        with bench_for(plan, folder, progress, args.cluster) as bench:
-            # The patched one first: a patch that does not apply or compile is known at once.
-            with_patch = bench.build(patched)
-            without = bench.build(base)
-            over, found = compare(bench, without, with_patch, limits, args.race, keep)
-            seen[:] = [found]
+        # The patched one first: a patch that does not apply or compile is known at once.
+        with_patch = bench.build(patched)
+        without = bench.build(base)
+        over, found = compare(bench, without, with_patch, limits, args.race, keep)
+        seen[:] = [found]
     finally:
         if seen:
             finding = over or seen[0].finding(over=True) or Finding.NOT_ENOUGH
@@ -186,10 +211,7 @@ def run_verify(args: argparse.Namespace) -> int:
             _tell(lines, folder, "verify.txt")
             facts = {"finding": finding.value, "sentence": headline(finding, seen[0])}
             write(folder.path / "verify.json", json.dumps(facts, indent=1).encode() + b"\n")
-    assert over
-    if over is Finding.FIXED:
-        return EXIT_FAIL if found.only_patched else 0
-    return EXIT_FAIL if over is Finding.STILL_FAILS else EXIT_UNSHOWN
+    return over, found
 
 
 def _numbered(args: argparse.Namespace) -> Iterator[tuple[int, Path]]:
@@ -227,14 +249,13 @@ def _trial(args: argparse.Namespace) -> int:
     spec = plan.kernels[0] if args.tree is None else of_tree(plan.kernels[0], args.tree)
     if args.dry_run:
         return dry(replace(plan, kernels=(spec,)))
-    folder = RunFolder(["harness", *sys.argv[1:]], args.results)
     try:
-        opened = bench_for(plan, folder, progress, args.cluster)
+        binary_of(plan.cases[0])
     except CompileError as error:  # a mistake in the reproducer is no property of a commit
         raise UsageError(error.what) from None
-    with opened as bench:
-        ready = bench.build(spec)
-        tally = measure(bench, ready, Until(args.runs, splat=not args.race))
+    with engine_of(plan, args, progress) as engine:
+        bench = GuestBench(plan, engine, lambda: RunFolder(command(), args.results), progress)
+        tally = measure(bench, bench.build(spec), Until(args.runs, splat=not args.race))
     bad = [c for c in tally.fails if not args.race or c.shows(args.race)]
     for line in rate_report(tally, f"{plan.cases[0].name} on {spec.name}", 0.95):
         print(plain(line))

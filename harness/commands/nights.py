@@ -5,19 +5,21 @@ from __future__ import annotations
 import argparse
 import contextlib
 import datetime
+import functools
 import json
 import os
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
 from harness.campaign.bench import Bench, GuestBench
 from harness.campaign.dryrun import describe
+from harness.campaign.engine import Engine
 from harness.campaign.night import document, summary, worse
 from harness.campaign.nightly import Nightly
 from harness.campaign.series import Series, series
-from harness.commands.options import cluster, engine_for, parallel, positive
+from harness.commands.campaigns import command, engine_of
+from harness.commands.options import cluster, parallel, positive
 from harness.commands.trials import EXIT_FAIL, EXIT_UNSHOWN
 from harness.errors import UsageError
 from harness.kernel.source import resolve
@@ -50,22 +52,23 @@ def add(verbs: Any) -> None:
 
 
 class _Host:
-    """This host: one bench for each case, on one engine, in one run folder."""
+    """This host or a cluster: one bench for each case, all in one run folder."""
 
     def __init__(self, args: argparse.Namespace, plan: Series, stack: contextlib.ExitStack) -> None:
         self._args, self._plan, self._stack = args, plan, stack
         self._progress = default_progress()
-        self._folder: RunFolder | None = None
+        self._folder = functools.cache(lambda: RunFolder(command(), args.results))
+        self._engine: Engine | None = None
         self._benches: dict[str, GuestBench] = {}
 
     def bench(self, case: TestCase) -> Bench:
+        if self._engine is None:
+            opened = engine_of(self._plan, self._args, self._progress)
+            self._engine = self._stack.enter_context(opened)
         if case.name not in self._benches:
             plan = _only(self._plan, case)
-            self._folder = self._folder or RunFolder(["harness", *sys.argv[1:]], self._args.results)
-            machine, where = plan.machine_of(case), self._args.cluster
-            engine = engine_for(where, plan.guests, machine, self._progress)
-            bench = GuestBench(plan, engine, self._folder, self._progress)
-            self._benches[case.name] = self._stack.enter_context(bench)
+            bench = GuestBench(plan, self._engine, self._folder, self._progress)
+            self._benches[case.name] = bench
         return self._benches[case.name]
 
     def commit(self, spec: KernelSpec) -> str:

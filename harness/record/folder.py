@@ -14,7 +14,6 @@ import platform
 import re
 import secrets
 import shlex
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -154,14 +153,6 @@ class RunFolder:
         copy = self.path / f"config-{kernel.name}"
         if not copy.exists() and kernel.config.is_file():
             write(copy, kernel.config.read_bytes())
-
-    def discard(self) -> None:
-        """Remove what holds nothing: no trial was begun, and nobody else has put anything here."""
-        if self._begun:
-            return
-        self.close()
-        if [file.name for file in self.path.iterdir()] == ["result.json"]:
-            shutil.rmtree(self.path)
 
     def _save(self) -> None:
         head = encoded(run_document(self.name, self._started, self._command, _host(), []))
