@@ -102,6 +102,8 @@ def test_commits_of_a_range_are_built_in_one_tree(tmp_path: Path, tree: Path) ->
     ends = [resolve(found.all[n].spec, cache, Progress()) for n in (0, 4)]
     assert ends[0].key == ends[1].key
     assert ends[0].tree != ends[1].tree
+    own = make_spec(tmp_path, WorkingTree(tree))
+    assert resolve(own, cache, Progress()).key == ends[0].key, "what was built of it is built upon"
     source = found.all[1].spec.sources[0]
     assert isinstance(source, GitSource)
     assert len(source.ref) == 40

@@ -39,8 +39,13 @@ def key_of(source: Source) -> str:
 
 
 def _builds_in(source: GitSource) -> str:
-    """The key of the work tree that ``source`` is built in."""
-    return key_of(replace(source, ref="") if source.family else source)
+    """The key of the work tree that ``source`` is built in: commits of a repository on disk are
+    built where its working tree is, so that whichever comes second is no cold build.
+    """
+    if not source.family:
+        return key_of(source)
+    folder = Path(source.url)
+    return key_of(WorkingTree(folder) if folder.is_absolute() else replace(source, ref=""))
 
 
 def resolve(

@@ -44,7 +44,7 @@ class GitSource:
     """A git repository (URL or path) and a ref: tag, branch or full commit id.
 
     Sources of one ``family`` are built in one work tree, one from the other: the commits of a
-    range that is bisected.
+    range that is bisected.  Where the repository lies on disk it is that of its working tree.
     """
 
     url: str
