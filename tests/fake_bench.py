@@ -58,6 +58,7 @@ class FakeBench:
     width: int = 1
     broken: dict[str, HarnessError] = field(default_factory=dict)
     images: dict[str, str] = field(default_factory=dict)
+    reproducer: str = ""
     started: list[str] = field(default_factory=list)
     built: Counter[str] = field(default_factory=Counter)
     _under_way: list[tuple[Future[Count], str]] = field(default_factory=list)
@@ -79,7 +80,11 @@ class FakeBench:
 
     def next(self, timeout: float | None = None) -> list[tuple[Future[Count], Count]]:
         future, name = self._under_way.pop()
-        count = replace(self.outcome(name), folder=f"run/{next(_FOLDERS):03}-{name}")
+        count = replace(
+            self.outcome(name),
+            folder=f"run/{next(_FOLDERS):03}-{name}",
+            reproducer=self.reproducer,
+        )
         future.set_result(count)
         return [(future, count)]
 

@@ -84,6 +84,18 @@ def test_rates_count_what_was_decided(history: History, run: Path) -> None:
     assert rows == {"v5.10-anon-race": (1, 1), "v5.10-debug": (0, 1), "stock": (0, 0)}
 
 
+def test_rates_of_two_reproducers_are_two(history: History, tmp_path: Path) -> None:
+    trials = [samples.trial("FAIL", 1), samples.trial("PASS", 2), samples.trial("PASS", 3)]
+    trials[0]["reproducer"]["id"] = "a" * 20
+    trials[1]["reproducer"]["id"] = trials[2]["reproducer"]["id"] = "b" * 20
+    import_folders(history, [samples.write_run(tmp_path / "results", samples.run(trials))])
+    rows = {row["reproducer"][0]: row for row in questions.rates(history)}
+    assert {key: (row["failed"], row["decided"]) for key, row in rows.items()} == {
+        "a": (1, 1),
+        "b": (0, 2),
+    }
+
+
 def test_a_signature_over_time(history: History, tmp_path: Path) -> None:
     for month in (3, 1, 2):
         started = f"2026-{month:02}-01T06:00:00+00:00"

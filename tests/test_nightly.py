@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,42 @@ def test_rate_that_changed_is_tested() -> None:
     assert worse(line)
     (line,) = compare(night("2", *[fail()] * 2, *[passed()] * 8), seldom)
     assert line.change is Change.STILL
+
+
+def made_with(reproducer: str, *counts: Count) -> list[Count]:
+    return [replace(count, reproducer=reproducer) for count in counts]
+
+
+def test_rate_of_another_reproducer_is_not_compared() -> None:
+    seldom = [night("1", *made_with("old", fail(), *[passed()] * 29))]
+    tonight = night("2", *made_with("new", *[fail()] * 8, *[passed()] * 2))
+    (line,) = compare(tonight, seldom)
+    assert (line.change, line.before, line.left_out) == (Change.STILL, (0, 0), 30)
+    assert not worse(line)
+    told = "\n".join(summary(tonight, [line], 1))
+    assert "8 of 10 runs tonight, no earlier ones; 30 of another reproducer left out" in told
+    quiet = night("2", *made_with("new", *[passed()] * 30))
+    often = [night("1", *made_with("old", *[fail()] * 30))]
+    (line,) = compare(quiet, often)
+    assert line.change is Change.QUIET  # a gentler reproducer mends no kernel
+    assert compare(quiet, [night("1", *made_with("new", *[fail()] * 30))])[0].change is Change.GONE
+
+
+def test_night_whose_reproducer_changed_is_run_anew(tmp_path: Path) -> None:
+    left = iter(range(3))
+
+    def outcome(name: str) -> Count:
+        if next(left, None) is None:
+            raise EnvironmentFault("the host is going down")
+        return fail()
+
+    with pytest.raises(EnvironmentFault):
+        nightly(tmp_path, "2026-01-01", FakeBench(outcome, reproducer="old")).run()
+    rest = FakeBench(always(passed()), reproducer="new")
+    tonight, lines, _ = nightly(tmp_path, "2026-01-01", rest).run()
+    assert len(rest.started) == 4
+    assert {count.reproducer for count in tonight.counts[PLACE]} == {"new"}
+    assert lines == []
 
 
 def test_night_without_a_run_that_counts_says_nothing_of_a_bug() -> None:

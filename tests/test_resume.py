@@ -105,6 +105,12 @@ def test_resume_refuses_what_would_not_add_up(
     assert call("--resume", "--time", "3") == 2
     assert "only --results, -n and --dry-run go with it" in capsys.readouterr().err
     assert call("--resume", "no-such-run") == 2
+    (record,) = tmp_path.glob("*/result.json")
+    (now,) = {trial["reproducer"]["id"] for trial in json.loads(record.read_text())["trials"]}
+    record.write_text(record.read_text().replace(now, "0" * 20))
+    assert call("--resume") == 2
+    assert "the reproducer of anon_fork_migrate has changed" in capsys.readouterr().err
+    record.write_text(record.read_text().replace("0" * 20, now))
     bench.kernel = BuiltKernel("v5.10-debug", "two", "5.10", Path("b"), Path("c"))
     assert call("--resume") == 2
     assert "v5.10-debug has changed since this run began" in capsys.readouterr().err

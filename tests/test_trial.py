@@ -10,7 +10,9 @@ import pytest
 from harness.guest.seam import LifeEvent
 from harness.paths import PROJECT
 from harness.spec.case import AtLeast, Detector, Needs, Source, TestCase
+from harness.spec.cases import select
 from harness.trial import results, snapshot
+from harness.trial.compile import compile_reproducer, identity
 from harness.trial.evidence import Evidence
 from harness.trial.judge import judge
 from harness.trial.run import Settings, run
@@ -417,3 +419,25 @@ def test_results_do_not_reach_the_terminal_as_commands() -> None:
     parsed = results.parse(b"@ fail data \x1b]0;owned\x07 lost\n@ count a " + b"9" * 5000 + b"\n")
     assert parsed.failures == (("data", "\\x1b]0;owned\\x07 lost"),)
     assert parsed.rubbish == 1
+
+
+def test_reproducer_is_told_by_what_runs(tmp_path: Path) -> None:
+    """From another folder, or with other comments, it is the same; with other code it is not."""
+    (case,) = select(["anon_fork_migrate"])
+    text = case.reproducer.read_text()
+    made = [identity(case, compile_reproducer(case.reproducer, cache=tmp_path))]
+    for name, edited in (
+        ("copied.c", text),
+        ("comment.c", text.replace("An anonymous", "An", 1)),
+        ("code.c", text.replace('counter("moved")', 'counter("moved_so_far")')),
+    ):
+        file = tmp_path / name
+        file.write_text(edited)
+        other = dataclasses.replace(case, reproducer=file)
+        made.append(identity(other, compile_reproducer(file, cache=tmp_path)))
+    assert made[0].id == made[1].id == made[2].id != made[3].id
+    assert made[0].source == made[1].source != made[2].source
+    assert all(len(each.binary) == 64 for each in made)
+    assert identity(dataclasses.replace(case, args=("2",)), Path("gone")).id == ""
+    args = dataclasses.replace(case, args=("2",))
+    assert identity(args, compile_reproducer(case.reproducer, cache=tmp_path)).id != made[0].id

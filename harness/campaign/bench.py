@@ -23,7 +23,7 @@ from harness.progress import Progress
 from harness.record.folder import RunFolder
 from harness.record.table import line
 from harness.spec.kernel import KernelSpec
-from harness.trial.compile import binary_of
+from harness.trial.compile import binary_of, identity
 from harness.trial.trial import Trial, TrialResult
 
 
@@ -42,6 +42,10 @@ class Bench(Protocol):
 
     @property
     def width(self) -> int: ...
+
+    @property
+    def reproducer(self) -> str:
+        """Which build of the reproducer it runs, as Count has it."""
 
     def build(self, spec: KernelSpec) -> Ready:
         """Raises HarnessError; it may be called in a thread of its own."""
@@ -69,12 +73,17 @@ class GuestBench:
         self._plan, self._engine, self._folder = plan, engine, functools.cache(folder)
         self._progress = progress
         self._binary = binary_of(self._case)
+        self._made = identity(self._case, self._binary).id
         self._under_way: dict[Future[TrialResult], tuple[Future[Count], Ready]] = {}
         self._faults: list[BaseException] = []
 
     @property
     def width(self) -> int:
         return self._engine.width
+
+    @property
+    def reproducer(self) -> str:
+        return self._made
 
     def build(self, spec: KernelSpec) -> Ready:
         start = time.monotonic()
@@ -111,7 +120,7 @@ class GuestBench:
             self._progress.say(line(result))
             self._folder().add(result, repeat(self._plan, ready.spec, self._case))
             folder = f"{result.folder.parent.name}/{result.folder.name}"
-            counted.set_result(replace(count(result), folder=folder))
+            counted.set_result(replace(count(result), folder=folder, reproducer=self._made))
             ended.append((counted, counted.result()))
         if self._faults and not ended:
             raise self._faults.pop()

@@ -25,7 +25,7 @@ from harness.campaign.count import Count, as_json
 from harness.campaign.earlier import Earlier
 from harness.campaign.logbook import Event, Logbook
 from harness.campaign.search import Batch, Policy, consider
-from harness.errors import CompileError, PatchError
+from harness.errors import CompileError, PatchError, UsageError
 
 PATIENCE = 100
 """So many runs of the bad end without a failure, and the bug is not looked for any longer."""
@@ -67,7 +67,7 @@ class Answer:
 @dataclass
 class Bisection:
     """One bisection under way: ``book`` sums up what ``log`` holds, ``earlier`` are runs that may
-    be of its commits.
+    be of its commits.  ``reproducer`` is that of all runs, as Count has it.
     """
 
     commits: Commits
@@ -77,6 +77,7 @@ class Bisection:
     image_of: Callable[[Ready], str] = lambda ready: ready.kernel.content_id
     patience: int = PATIENCE
     earlier: Earlier = field(default_factory=dict)
+    reproducer: str = ""
     book: Casebook = field(init=False)
 
     def __post_init__(self) -> None:
@@ -92,11 +93,20 @@ class Bisection:
     def take_over(self, commit: int, counts: Iterable[Count]) -> None:
         """Runs of ``commit`` that were made before this bisection; each is taken once."""
         for count in counts:
-            if count.folder not in self.book.taken:
+            if count.folder not in self.book.taken and count.reproducer == self.reproducer:
                 self.note("run", commit=commit, earlier=True, **as_json(count))
 
     def run(self, bench: Bench, budget: Budget) -> Answer:
-        """Go on until there is an answer; what has been learned before is built upon."""
+        """Go on until there is an answer; what has been learned before is built upon.
+
+        Raises UsageError where that was learned with another reproducer.
+        """
+        if others := self.book.reproducers - {self.reproducer}:
+            raise UsageError(
+                f"{self.log.path}: its runs were made with another build of the reproducer"
+                f" ({', '.join(sorted(others))}; now it is {self.reproducer})",
+                hint="start anew: how often another one fails says nothing of this one",
+            )
         return _Sitting(self, bench, budget).run()
 
     def leader(self) -> Leader:

@@ -61,6 +61,8 @@ class Casebook:
     spent: float = 0.0
     taken: set[str] = field(default_factory=set)
     """The folders of runs that were made before."""
+    reproducers: set[str] = field(default_factory=set)
+    """Those that the runs were made with, as far as the log tells."""
 
     def take(self, event: Event) -> None:
         """Add one event.  Raises UsageError for one that this bisection cannot have."""
@@ -82,6 +84,7 @@ class Casebook:
         if kind == "run":
             count = from_json(event)
             self._run(commit, count)
+            self.reproducers |= {count.reproducer} - {""}
             if event.get("earlier"):
                 self.taken.add(count.folder)
                 return

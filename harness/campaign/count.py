@@ -37,7 +37,8 @@ class Count:
 
     ``first`` are the seconds from the reproducer's start to the first splat, ``ran`` those that it
     ran.  ``why`` tells what makes a VOID one; ``lacking`` that another guest would be the same.
-    ``folder`` is the trial's, below the folder of results.
+    ``folder`` is the trial's, below the folder of results; ``reproducer`` tells its builds apart
+    (trial/compile.py).
     """
 
     seen: Seen
@@ -48,6 +49,7 @@ class Count:
     booted: bool = True
     lacking: bool = False
     folder: str = ""
+    reproducer: str = ""
 
     def shows(self, race: str) -> bool:
         return any(sighting.race == race for sighting in self.sightings)
@@ -100,6 +102,8 @@ def as_json(count: Count) -> dict[str, Any]:
         made["first"] = round(count.first, 3)
     if count.folder:
         made["folder"] = count.folder
+    if count.reproducer:
+        made["reproducer"] = count.reproducer
     if not count.booted:
         made["booted"] = False
     if count.lacking:
@@ -118,4 +122,5 @@ def from_json(data: Mapping[str, Any]) -> Count:
         bool(data.get("booted", True)),
         bool(data.get("lacking", False)),
         str(data.get("folder", "")),
+        str(data.get("reproducer", "")),
     )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +17,29 @@ Earlier = Mapping[str, Sequence[Count]]
 """Counts by the content id of their kernel: what was built from other sources is another one."""
 
 
-def earlier(folders: Iterable[Path], plan: Series) -> Earlier:
-    """What ``folders`` hold of ``plan``'s case, run in the same way.
+def earlier(
+    folders: Iterable[Path],
+    plan: Series,
+    reproducer: str,
+    say: Callable[[str], None] = lambda text: None,
+) -> Earlier:
+    """What ``folders`` hold of ``plan``'s case, run in the same way with the same ``reproducer``.
 
-    Raises UsageError for a folder in which nothing was recorded.
+    Runs of another build of it are no runs of this one; ``say`` is told of them.  Raises
+    UsageError for a folder in which nothing was recorded.
     """
     found: dict[str, list[Count]] = defaultdict(list)
     for folder in folders:
         for run in [load_run(each) for each in run_folders(folder)] or [load_run(folder)]:
+            others = 0
             with readable(run):
                 for content, count in _counts(run, plan):
-                    found[content].append(count)
+                    if count.reproducer == reproducer:
+                        found[content].append(count)
+                    else:
+                        others += 1
+            if others:
+                say(f"{run.folder}: {others} runs do not count: made with another reproducer")
     return found
 
 
@@ -36,7 +49,8 @@ def _counts(run: Run, plan: Series) -> Iterator[tuple[str, Count]]:
     for trial in run.trials:
         content = trial["kernel"].get("content_id")
         if content and _but_kernel(trial["repeat"]) == ours:
-            yield content, _count(trial, f"{run.name}/{trial['folder']}", case.foreign)
+            count = _count(trial, f"{run.name}/{trial['folder']}", case.foreign)
+            yield content, replace(count, reproducer=str(trial["reproducer"].get("id", "")))
 
 
 def _but_kernel(words: Sequence[str]) -> list[str]:

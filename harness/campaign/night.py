@@ -47,12 +47,17 @@ class Night:
     def fails(self, place: Place, race: str) -> int:
         return sum(count.shows(race) for count in self.counted(place))
 
+    def reproducer(self, place: Place) -> str:
+        """The one that all of its counts are of."""
+        return next((count.reproducer for count in self.counts.get(place, [])), "")
+
 
 @dataclass(frozen=True)
 class Line:
     """One bug of one case on one kernel: failures and runs tonight, and on earlier nights.
 
-    ``chance`` is the probability that chance alone makes such a difference.
+    ``chance`` is the probability that chance alone makes such a difference.  ``left_out`` are runs
+    of earlier nights with another reproducer: how often that fails is not to be compared.
     """
 
     change: Change
@@ -62,6 +67,7 @@ class Line:
     tonight: tuple[int, int]
     before: tuple[int, int]
     chance: float
+    left_out: int = 0
 
 
 def nights_of(events: Iterable[Event]) -> list[Night]:
@@ -72,7 +78,10 @@ def nights_of(events: Iterable[Event]) -> list[Night]:
         kind = event["event"]
         if kind == "trial":
             place = (str(event["kernel"]), str(event["case"]))
-            night.counts[place].append(from_json(event))
+            count = from_json(event)
+            if night.counts[place] and night.reproducer(place) != count.reproducer:
+                night.counts[place] = []  # it was changed while the night was down
+            night.counts[place].append(count)
         elif kind == "kernel":
             kernel, commit = str(event["kernel"]), str(event.get("commit", ""))
             if night.commits.get(kernel, commit) != commit:
@@ -94,7 +103,8 @@ def nights_of(events: Iterable[Event]) -> list[Night]:
 def compare(tonight: Night, before: Sequence[Night]) -> list[Line]:
     """What tonight's counts say beside those of ``before``; the weightiest first.
 
-    A night that was missed or cut short counts with what it has.
+    A night that was missed or cut short counts with what it has.  Runs with another reproducer
+    tell that a bug was there already, and nothing of its rate.
     """
     lines = []
     titles = _titles([*before, tonight])
@@ -103,19 +113,24 @@ def compare(tonight: Night, before: Sequence[Night]) -> list[Line]:
         if not runs:
             continue
         fails = tonight.fails(place, race)
-        past_runs = sum(len(night.counted(place)) for night in before)
-        past = sum(night.fails(place, race) for night in before)
+        ours = tonight.reproducer(place)
+        same = [night for night in before if night.reproducer(place) == ours]
+        past_runs = sum(len(night.counted(place)) for night in same)
+        past = sum(night.fails(place, race) for night in same)
+        left_out = sum(len(night.counted(place)) for night in before) - past_runs
         chance = fisher(fails, runs, past, past_runs)
-        if fails and not past:
+        if fails and not any(night.fails(place, race) for night in before):
             change = Change.NEW
         elif not fails and past:
             change = Change.GONE if chance < GONE else Change.QUIET
+        elif not fails:
+            change = Change.QUIET
         else:
             change = Change.CHANGED if chance < CHANGED else Change.STILL
         lines.append(
             Line(
                 *(change, place, race, titles[place, race]),
-                *((fails, runs), (past, past_runs), chance),
+                *((fails, runs), (past, past_runs), chance, left_out),
             )
         )
     order = list(Change)
@@ -181,8 +196,11 @@ def document(plan: str, tonight: Night, before: Sequence[Night]) -> dict[str, An
                 **{"race": line.race, "title": line.title, "chance": line.chance},
                 "counts": [
                     [night.fails(line.place, line.race), len(night.counted(line.place))]
+                    if night.reproducer(line.place) == tonight.reproducer(line.place)
+                    else [0, 0]
                     for night in nights
                 ],
+                "left_out": line.left_out,
                 "trials": [c.folder for c in tonight.counted(line.place) if c.shows(line.race)],
             }
             for line in compare(tonight, before)
@@ -190,6 +208,7 @@ def document(plan: str, tonight: Night, before: Sequence[Night]) -> dict[str, An
         "cells": [
             {
                 **{"kernel": kernel, "case": case, "runs": len(tonight.counted((kernel, case)))},
+                "reproducer": tonight.reproducer((kernel, case)),
                 "failed": sum(c.seen is Seen.FAIL for c in counts),
                 "void": [c.why for c in counts if c.seen is Seen.VOID],
             }
@@ -207,10 +226,11 @@ def document(plan: str, tonight: Night, before: Sequence[Night]) -> dict[str, An
 def _share(line: Line) -> str:
     fails, runs = line.tonight
     past, past_runs = line.before
+    others = f"; {line.left_out} of another reproducer left out" if line.left_out else ""
     if not past_runs:
-        return f"{fails} of {runs} runs tonight, no earlier ones"
+        return f"{fails} of {runs} runs tonight, no earlier ones{others}"
     by_chance = f", by chance {line.chance:.1%}" if line.change is not Change.NEW else ""
-    return f"{fails} of {runs} runs tonight, {past} of {past_runs} before{by_chance}"
+    return f"{fails} of {runs} runs tonight, {past} of {past_runs} before{by_chance}{others}"
 
 
 def worse(line: Line) -> bool:

@@ -76,9 +76,8 @@ class Nightly:
     def _ask_hosts(self) -> None:
         """Raise what the world lacks for tonight, before anything is made."""
         tonight, _ = self.nights()
-        left = [case for spec in self.plan.kernels for case in self._left(tonight, spec)]
-        if left and not tonight.over:
-            self.hosts.bench(left[0])
+        if not tonight.over:
+            self.hosts.bench(self.plan.cases[0])
 
     def _note(self, event: str, **facts: object) -> None:
         self.log.append(event, {"night": self.date, **facts})
@@ -94,15 +93,21 @@ class Nightly:
                 continue
             tonight, _ = self.nights()  # a killed night may have run another commit of it
             for case in self._left(tonight, spec):
-                done = Tally(list(tonight.counts.get((spec.name, case.name), [])))
+                done = self._made(tonight, spec, case)
                 if not self._late(start):
                     self._case(self.hosts.bench(case), ready, case, done, start)
 
     def _left(self, tonight: Night, spec: KernelSpec) -> list[TestCase]:
         """The cases that still want runs on a kernel."""
         until = Until(runs=self.plan.runs)
-        made = [(case, tonight.counts.get((spec.name, case.name), [])) for case in self.plan.cases]
-        return [case for case, counts in made if not enough(Tally(list(counts)), until, 0.0)]
+        made = [(case, self._made(tonight, spec, case)) for case in self.plan.cases]
+        return [case for case, done in made if not enough(done, until, 0.0)]
+
+    def _made(self, tonight: Night, spec: KernelSpec, case: TestCase) -> Tally:
+        """What was run of a case tonight, with the reproducer that it has now."""
+        ours = self.hosts.bench(case).reproducer
+        counts = tonight.counts.get((spec.name, case.name), [])
+        return Tally([count for count in counts if count.reproducer == ours])
 
     def _late(self, start: float) -> bool:
         return bool(self.plan.budget and time.monotonic() - start >= self.plan.budget)
@@ -172,11 +177,13 @@ class Nightly:
         folder = self.folder / f"{self.date}-{kernel}-{case_name}-{good[:8]}"
         try:
             commits = commit_range(spec, Path(source.url), f"{good}..{bad}", folder / "commits")
-            under = Bisection(commits, Logbook(folder / "bisect.jsonl"), image_of=image_of)
+            bench, log = self.hosts.bench(case), Logbook(folder / "bisect.jsonl")
+            made = bench.reproducer
+            under = Bisection(commits, log, image_of=image_of, reproducer=made)
             if not under.book.wanted:
                 under.note(
                     "start",
-                    **_begun(self.plan, spec, case),
+                    **_begun(self.plan, spec, case, made),
                     **{"tree": source.url, "range": f"{good}..{bad}"},
                     commits=[[c.name, c.title, c.tree] for c in commits.all],
                 )
@@ -185,18 +192,19 @@ class Nightly:
             for night in before:
                 if night.commits.get(kernel) == good:
                     under.take_over(0, night.counted(line.place))
-            answer = under.run(self.hosts.bench(case), Budget(seconds=seconds))
+            answer = under.run(bench, Budget(seconds=seconds))
         except (UsageError, CompileError, PatchError) as error:
             return [f"could not be bisected: {error.what}"]
         return list(report(answer, under.book, commits))
 
 
-def _begun(plan: NightPlan, spec: KernelSpec, case: TestCase) -> dict[str, object]:
+def _begun(plan: NightPlan, spec: KernelSpec, case: TestCase, reproducer: str) -> dict[str, object]:
     """What the log of a bisection begins with, so that it can be shown and resumed as any other."""
     return {
         "format": 1,
         "command": ["harness", "nightly", plan.name],
-        **{"case": case.name, "arguments": [], "kernel": str(spec.file.absolute())},
+        **{"case": case.name, "reproducer": reproducer, "arguments": []},
+        **{"kernel": str(spec.file.absolute())},
         **{"machine": plan.machine, "time": plan.seconds, "accel": "", "append": []},
         "confidence": Policy().confidence,
     }

@@ -34,6 +34,17 @@ class Resumed:
                     hint="run it anew",
                 )
 
+    def check_reproducer(self, case: str, made: str) -> None:
+        """The same for the reproducer of a case."""
+        for trial in self.run.trials:
+            then = trial["reproducer"].get("id", "")
+            if trial["case"] == case and then not in ("", made):
+                raise UsageError(
+                    f"the reproducer of {case} has changed since this run began: then {then},"
+                    f" now {made}",
+                    hint="run it anew",
+                )
+
     def outcomes(self) -> list[Outcome]:
         return [Outcome(trial["verdict"]) for trial in self.run.trials]
 

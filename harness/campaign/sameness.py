@@ -2,17 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
-
-from elftools.common.exceptions import ELFError
-from elftools.elf.constants import SH_FLAGS
-from elftools.elf.elffile import ELFFile
-
 from harness.campaign.bench import Ready
-
-_DESCRIBES = {".notes"}
-"""Holds the build id, a digest of the debug information too, which a moved comment changes."""
+from harness.elf import loaded
 
 
 def image_of(ready: Ready) -> str:
@@ -22,20 +13,3 @@ def image_of(ready: Ready) -> str:
     vmlinux = ready.kernel.vmlinux
     found = loaded(vmlinux) if vmlinux else None
     return found or ready.kernel.content_id
-
-
-def loaded(vmlinux: Path) -> str | None:
-    """A digest of all that is loaded to memory; None where the file cannot be read as ELF."""
-    digest = hashlib.sha256()
-    try:
-        with vmlinux.open("rb") as file:
-            for section in ELFFile(file).iter_sections():
-                allocated = section["sh_flags"] & SH_FLAGS.SHF_ALLOC
-                if not allocated or section["sh_type"] == "SHT_NOBITS":
-                    continue
-                if section.name not in _DESCRIBES:
-                    digest.update(f"{section.name} {section['sh_addr']}\n".encode())
-                    digest.update(section.data())
-    except (OSError, ELFError):
-        return None
-    return digest.hexdigest()[:20]

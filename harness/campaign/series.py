@@ -24,7 +24,7 @@ from harness.spec.cases import load_cases
 from harness.spec.kernel import KERNELS, KernelSpec, load_kernel
 from harness.spec.machine import MACHINES, USUAL_MACHINE, MachineSpec, load_machine
 from harness.trial.atsplat import OnSplat
-from harness.trial.compile import binary_of
+from harness.trial.compile import binary_of, identity
 from harness.trial.evidence import Evidence
 from harness.trial.lean import lean
 from harness.trial.trial import Trial, TrialResult
@@ -110,6 +110,9 @@ def run_series(
     if not resumed:
         check_place(results)
     binaries = {case.name: binary_of(case) for case in plan.cases}
+    if resumed:
+        for case in plan.cases:
+            resumed.check_reproducer(case.name, identity(case, binaries[case.name]).id)
     folder = resumed.folder if resumed else RunFolder(command, results)
     done: list[TrialResult] = []
     largest = max(map(plan.machine_of, plan.cases), key=lambda m: m.cpus, default=plan.machine)

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,15 @@ from harness.campaign.sameness import image_of
 from harness.campaign.search import Policy
 from harness.campaign.series import Series
 from harness.campaign.told import counts, event_line, report
-from harness.commands.campaigns import command, dry, engine_of, one_case, plan_for, share
+from harness.commands.campaigns import (
+    command,
+    dry,
+    engine_of,
+    one_case,
+    plan_for,
+    reproducer_of,
+    share,
+)
 from harness.commands.options import cluster, parallel, positive
 from harness.commands.trials import EXIT_FAIL, EXIT_UNSHOWN
 from harness.errors import UsageError
@@ -122,7 +131,7 @@ def run_start(args: argparse.Namespace) -> int:
     plan, progress = plan_for(args), default_progress()
     if args.dry_run:
         return dry(plan, f"# and each commit of {args.series or args.range}, as it is asked for")
-    known = earlier(args.given, plan)
+    known = _given(args.given, plan, progress)
     with engine_of(plan, args, progress) as engine:
         return _start(plan, known, engine, args, progress)
 
@@ -152,6 +161,7 @@ def _start(
         "format": 1,
         "command": command(),
         "case": args.case,
+        "reproducer": reproducer_of(plan.cases[0]),
         "arguments": list(args.behind),
         "kernel": str(base.file.absolute()),
         "machine": args.machine,
@@ -168,6 +178,11 @@ def _start(
         log.append("wanted", {"race": args.race})
     begun = _Begun(folder.path, plan, commits, Policy(confidence=confidence), known)
     return _go_on(begun, folder, engine, args, progress)
+
+
+def _given(folders: Sequence[Path], plan: Series, progress: Progress) -> Earlier:
+    """The runs of ``--from``."""
+    return earlier(folders, plan, reproducer_of(plan.cases[0]), progress.say) if folders else {}
 
 
 def _series(args: argparse.Namespace, parts: Path) -> Path:
@@ -304,7 +319,7 @@ def _begun(folder: Path, args: argparse.Namespace, progress: Progress) -> _Begun
     confidence = getattr(args, "confidence", None) or float(facts["confidence"])
     # Those of the start may be gone by now: what was taken over of them is in the log.
     given = [Path(text) for text in facts.get("from", ()) if Path(text).exists()]
-    known = earlier([*given, *args.given], plan)
+    known = _given([*given, *args.given], plan, progress)
     return _Begun(folder, plan, commits, Policy(confidence=confidence), known)
 
 
@@ -338,7 +353,8 @@ def _go_on(
             return folder or RunFolder(command(), args.results)
 
         bench = GuestBench(begun.plan, engine, room, progress)
-        under = Bisection(commits, log, begun.policy, tell, image_of, earlier=begun.earlier)
+        under = Bisection(commits, log, begun.policy, tell, image_of)
+        under.earlier, under.reproducer = begun.earlier, bench.reproducer
         answer: Answer | None = None
         try:
             answer = under.run(bench, Budget(args.runs, args.budget))

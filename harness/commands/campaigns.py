@@ -30,7 +30,7 @@ from harness.record.text import plain
 from harness.spec.case import TestCase
 from harness.spec.cases import select
 from harness.spec.kernel import KernelSpec, WorkingTree
-from harness.trial.compile import binary_of
+from harness.trial.compile import binary_of, identity
 
 STOP = 128
 """What git bisect run reads as "stop", and not as a verdict."""
@@ -135,6 +135,11 @@ def engine_of(plan: Series, args: argparse.Namespace, progress: Progress) -> Ite
         yield engine
 
 
+def reproducer_of(case: TestCase) -> str:
+    """Which build of its reproducer ``case`` comes to now, as Count has it."""
+    return identity(case, binary_of(case)).id
+
+
 def command() -> list[str]:
     """As it stands in the record of a run."""
     return ["harness", *sys.argv[1:]]
@@ -162,6 +167,14 @@ def run_rate(args: argparse.Namespace) -> int:
         if seen.counts:
             name = f"{plan.cases[0].name} on {plan.kernels[0].name}"
             _tell(list(rate_report(seen, name, args.confidence)), folder(), "rate.txt")
+            low, high = seen.interval(args.confidence)
+            facts = {
+                **{"case": plan.cases[0].name, "kernel": plan.kernels[0].name},
+                **{"reproducer": bench.reproducer, "confidence": args.confidence},
+                **{"failed": len(seen.fails), "runs": len(seen.counted)},
+                **{"left_out": len(seen.voids), "interval": [low, high]},
+            }
+            write(folder().path / "rate.json", json.dumps(facts, indent=1).encode() + b"\n")
     if seen.fails:
         return EXIT_FAIL
     return 0 if seen.counted else EXIT_UNSHOWN
@@ -210,6 +223,7 @@ def _verify(
             lines = list(verify_report(finding, seen[0], case.name, machine))
             _tell(lines, folder, "verify.txt")
             facts = {"finding": finding.value, "sentence": headline(finding, seen[0])}
+            facts |= {"case": case.name, "reproducer": bench.reproducer}
             write(folder.path / "verify.json", json.dumps(facts, indent=1).encode() + b"\n")
     return over, found
 

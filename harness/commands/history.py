@@ -140,14 +140,16 @@ def rates(args: argparse.Namespace) -> int:
             low, high = wilson(row["failed"], row["decided"])
             drawn.append(
                 (
-                    *(row["test_case"], row["kernel"], row["content_id"][:8] or row["release"]),
+                    *(row["test_case"], row["reproducer"][:8] or "-"),
+                    *(row["kernel"], row["content_id"][:8] or row["release"]),
                     f"{row['failed']} of {row['decided']}",
                     f"{low:.0%} to {high:.0%}" if row["decided"] else "-",
                     row["trials"] - row["decided"],
                     day(row["last_run"]),
                 )
             )
-        _show(("case", "kernel", "content", "failed", "95 %", "undecided", "last"), drawn)
+        titles = ("case", "reproducer", "kernel", "content", "failed", "95 %", "undecided", "last")
+        _show(titles, drawn)
     return 0
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from harness.splat.report import Splat
 from harness.splat.signature import race_key, signature
+from harness.trial.compile import Identity
 from harness.trial.evidence import Evidence
 from harness.trial.pace import Points
 from harness.trial.snapshot import Snapshot
@@ -26,6 +27,9 @@ WHOLE = 5
 """Splats of a trial that are kept with stacks and text in the document."""
 
 _STACKS, _FRAMES, _TEXT = 12, 80, 32_000
+
+
+_UNKNOWN = Identity("", "", "")
 
 
 def run_document(
@@ -47,10 +51,14 @@ def run_document(
 
 
 def trial_document(
-    result: TrialResult, folder: str, repeat: Sequence[str], sources: Sequence[Json] = ()
+    result: TrialResult,
+    folder: str,
+    repeat: Sequence[str],
+    sources: Sequence[Json] = (),
+    made: Identity = _UNKNOWN,
 ) -> Json:
     """One element of ``trials``.  ``folder`` is relative to the run; ``repeat`` is a command;
-    ``sources`` are excerpts as sources.py makes them.
+    ``sources`` are excerpts as sources.py makes them; ``made`` tells the reproducer's build.
     """
     seen = result.evidence
     return {
@@ -85,6 +93,7 @@ def trial_document(
             for e in seen.exercised
         ],
         "reproducer": {
+            **{"id": made.id, "binary": made.binary, "source": made.source},
             "status": seen.status,
             "ended": seen.results.ended,
             "overdue": seen.overdue,

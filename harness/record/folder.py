@@ -30,6 +30,7 @@ from harness.record.load import Run
 from harness.record.sources import excerpts, places
 from harness.record.spool import Spool
 from harness.splat.report import Splat
+from harness.trial.compile import identity
 from harness.trial.trial import TrialResult
 
 RESULTS = PROJECT / "results"
@@ -125,7 +126,8 @@ class RunFolder:
         self._keep_config(kernel)
         first = (*seen.splats, *seen.boot_splats)[:1]
         sources = excerpts(places(first[0]), kernel) if first else []
-        document = trial_document(result, folder.name, repeat, sources)
+        made = identity(result.trial.case, result.trial.binary)
+        document = trial_document(result, folder.name, repeat, sources, made)
         try:
             self._spool.add(encoded(document).rstrip())
         except OSError as error:

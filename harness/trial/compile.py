@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import shutil
 import subprocess
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
+from harness.elf import loaded
 from harness.errors import CompileError, EnvironmentFault, UsageError
 from harness.paths import PROJECT, cache_dir
 from harness.spec.case import TestCase
@@ -19,6 +22,52 @@ LIBRARY = PROJECT / "testcases" / "lib"
 FLAGS = ("-O2", "-g", "-static", "-pthread", "-std=gnu11", "-I", str(LIBRARY))
 WARNINGS = ("-Wall", "-Wextra")
 """For our own reproducers; a foreign file (syzbot's are machine-written) is compiled with -w."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Which reproducer it was: counts of two that differ are not of one thing.
+
+    ``id`` is a digest of what runs: the code and data that are loaded, and the arguments.  It is
+    the same from every folder, and after a change of comments; another compiler makes another one.
+    ``binary`` and ``source`` are SHA-256 of the file that is pushed, and of the C file alone; a
+    payload has no source.  All are empty where there is nothing to be read.
+    """
+
+    id: str
+    binary: str
+    source: str
+
+
+def identity(case: TestCase, binary: Path) -> Identity:
+    """That of ``binary``, which binary_of() gave for ``case``."""
+    source = None if case.payload else case.reproducer
+    return _identity(binary, _stamp(binary), source, _stamp(source), case.args)
+
+
+@functools.lru_cache(maxsize=1024)
+def _identity(
+    binary: Path, _: int, source: Path | None, __: int, args: tuple[str, ...]
+) -> Identity:
+    whole = _sha256(binary)
+    runs = f"{loaded(binary) or whole}\0" + "\0".join(args)
+    short = hashlib.sha256(runs.encode()).hexdigest()[:20] if whole else ""
+    return Identity(short, whole, _sha256(source))
+
+
+def _stamp(file: Path | None) -> int:
+    """When ``file`` was changed: what is known of it does not outlive that."""
+    try:
+        return file.stat().st_mtime_ns if file else 0
+    except OSError:
+        return 0
+
+
+def _sha256(file: Path | None) -> str:
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest() if file else ""
+    except OSError:
+        return ""
 
 
 def binary_of(case: TestCase) -> Path:

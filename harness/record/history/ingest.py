@@ -167,7 +167,8 @@ def _trial_row(db: sqlite3.Connection, row: int, run: Run, trial: Json) -> None:
     made = db.execute(
         "INSERT INTO trial (run, folder, test_case, verdict, oracle, reason, started, kernel,"
         " machine, boot_seconds, run_seconds, asked_seconds, first_splat_seconds, repeat,"
-        " signature) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        " signature, reproducer) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT DO NOTHING",
         _storable(
             *(row, trial["folder"], trial["case"], trial["verdict"]),
             *(reason["oracle"], reason["text"], trial["started"]),
@@ -177,6 +178,7 @@ def _trial_row(db: sqlite3.Connection, row: int, run: Run, trial: Json) -> None:
             trial["first_splat_seconds"],
             json.dumps(trial["repeat"]),
             splats[0]["signature"] if splats else "",
+            trial["reproducer"].get("id", ""),
         ),
     )
     if made.rowcount == 0:

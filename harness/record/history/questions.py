@@ -45,7 +45,9 @@ def runs(history: History, last: int) -> list[Row]:
 
 
 def rates(history: History, case: str = "", kernel: str = "") -> list[Row]:
-    """k of n for each case on each kernel, content ids told apart, newest kernel first."""
+    """k of n for each case on each kernel, content ids and reproducers told apart, the newest
+    first.
+    """
     return _ask(
         history,
         "SELECT * FROM rates WHERE (?1 = '' OR test_case = ?1) AND (?2 = '' OR kernel = ?2)"
@@ -99,17 +101,19 @@ def sightings(history: History, wanted: str) -> list[Row]:
         history,
         """WITH shown AS (
              SELECT DISTINCT trial.id, trial.kernel, trial.test_case,
-                    substr(trial.started, 1, 10) AS day
+                    trial.reproducer, substr(trial.started, 1, 10) AS day
              FROM splat JOIN trial ON trial.id = splat.trial
              WHERE splat.signature = ? AND NOT splat.at_boot)
            SELECT kernel.name AS kernel, kernel.release, kernel.content_id, shown.test_case,
                   shown.day, count(*) AS seen,
                   (SELECT count(*) FROM trial
                    WHERE trial.test_case = shown.test_case AND trial.kernel = shown.kernel
+                         AND trial.reproducer = shown.reproducer
                          AND substr(trial.started, 1, 10) = shown.day
                          AND trial.verdict IN ('PASS', 'FAIL')) AS decided
            FROM shown JOIN kernel ON kernel.id = shown.kernel
-           GROUP BY shown.kernel, shown.test_case, shown.day ORDER BY shown.day, kernel.name""",
+           GROUP BY shown.kernel, shown.test_case, shown.reproducer, shown.day
+           ORDER BY shown.day, kernel.name""",
         (wanted,),
     )
 
@@ -157,8 +161,8 @@ def every_trial(history: History) -> list[Row]:
         history,
         """SELECT trial.id, trial.folder, trial.test_case, trial.verdict, trial.oracle,
                   trial.reason, trial.started, trial.first_splat_seconds, trial.signature,
-                  run.folder AS run_folder, kernel.name AS kernel, kernel.content_id,
-                  kernel.release, kernel.source, kernel.compiler,
+                  trial.reproducer, run.folder AS run_folder, kernel.name AS kernel,
+                  kernel.content_id, kernel.release, kernel.source, kernel.compiler,
                   splat.title, splat.place, splat.race_key
            FROM trial JOIN run ON run.id = trial.run JOIN kernel ON kernel.id = trial.kernel
                 LEFT JOIN splat ON splat.trial = trial.id AND splat.at_boot = 0

@@ -162,7 +162,30 @@ FROM splat JOIN trial ON trial.id = splat.trial
 WHERE NOT splat.at_boot GROUP BY splat.signature;
 """
 
-STEPS: tuple[str, ...] = (_FIRST, _FOLLOWS)
+# Which build of its reproducer a trial ran: counts of two are no counts of one thing.
+_REPRODUCER = """
+ALTER TABLE trial ADD COLUMN reproducer TEXT NOT NULL DEFAULT '';
+
+DROP VIEW trials;
+CREATE VIEW trials AS
+SELECT trial.id, run.name AS run, trial.folder, trial.test_case, kernel.name AS kernel,
+       kernel.release, kernel.content_id, trial.machine, trial.verdict, trial.oracle, trial.reason,
+       trial.signature, trial.started, trial.boot_seconds, trial.run_seconds, trial.asked_seconds,
+       trial.first_splat_seconds, trial.repeat, trial.reproducer
+FROM trial JOIN run ON run.id = trial.run JOIN kernel ON kernel.id = trial.kernel;
+
+DROP VIEW rates;
+CREATE VIEW rates AS
+SELECT trial.test_case, kernel.name AS kernel, kernel.release, kernel.content_id,
+       count(CASE trial.verdict WHEN 'FAIL' THEN 1 END) AS failed,
+       count(CASE WHEN trial.verdict IN ('PASS', 'FAIL') THEN 1 END) AS decided,
+       count(*) AS trials, min(trial.started) AS first_run, max(trial.started) AS last_run,
+       trial.reproducer
+FROM trial JOIN kernel ON kernel.id = trial.kernel
+GROUP BY trial.test_case, trial.kernel, trial.reproducer;
+"""
+
+STEPS: tuple[str, ...] = (_FIRST, _FOLLOWS, _REPRODUCER)
 """STEPS[n] leads from version n to version n + 1."""
 
 VERSION = len(STEPS)

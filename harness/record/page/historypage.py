@@ -87,11 +87,11 @@ def _view(row: Mapping[str, Any]) -> TrialView:
 
 def _over_time(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, Markup]]:
     """The share that failed, in equal stretches of time, of the cells that failed most."""
-    cells: dict[tuple[str, str], list[tuple[int, bool]]] = {}
+    cells: dict[tuple[str, str, str], list[tuple[int, bool]]] = {}
     for row in rows:
         if row["verdict"] in ("PASS", "FAIL"):
             day = date.fromisoformat(row["started"][:10]).toordinal()
-            key = (row["test_case"], row["kernel"])
+            key = (row["test_case"], row["kernel"], row["reproducer"])
             cells.setdefault(key, []).append((day, row["verdict"] == "FAIL"))
     days = [day for cell in cells.values() for day, _ in cell]
     if len(set(days)) < 2:
@@ -113,5 +113,7 @@ def _over_time(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, Markup]]:
             note = f"{sum(told)} of {len(told)} failed"
             values.append(Bar(label, sum(told) / len(told), low, high, note, marked=any(told)))
         title = f"{key[0]} on {key[1]}"
+        if sum(key[:2] == other[:2] for other in cells) > 1:
+            title += f" (reproducer {key[2][:8] or 'not recorded'})"
         made.append((title, bars(values, f"Share of {title} that failed, from {values[0].label}")))
     return made
