@@ -53,6 +53,12 @@ static void remember(unsigned long frame)
 		poisoned[n_poisoned++] = frame;
 }
 
+static void give_back(void)
+{
+	while (n_poisoned)
+		unpoison(poisoned[--n_poisoned]);
+}
+
 static void in_use(enum kind kind, const char *when)
 {
 	unsigned long old;
@@ -260,6 +266,7 @@ static void lost(enum kind kind)
 {
 	struct caught caught;
 	unsigned long frame;
+	uint64_t flags[512];
 	unsigned char v;
 	struct huge h;
 	int err, i;
@@ -289,12 +296,12 @@ static void lost(enum kind kind)
 	huge_close(&h);
 	pool_check("after a poisoned page");
 	/* Where it is no huge page any more, one base page is lost of it, and 511 are not. */
-	if (err || frame_flags(frame) & FRAME_HUGE || !frame_flags(frame + BAD))
+	if (err || frames_flags(frame, flags, 512) < 512 || flags[0] & FRAME_HUGE || !flags[BAD])
 		return;
 	for (i = 0; i < 512; i++)
-		if (!(frame_flags(frame + i) & FRAME_POISONED) != (i != BAD)) {
+		if (!(flags[i] & FRAME_POISONED) != (i != BAD)) {
 			fail("counters", "base page %d of a huge page whose base page %d is broken: "
-			     "flags 0x%lx", i, BAD, frame_flags(frame + i));
+			     "flags 0x%lx", i, BAD, (unsigned long)flags[i]);
 			break;
 		}
 }
@@ -445,7 +452,6 @@ int main(int argc, char **argv)
 {
 	struct pool all;
 	struct huge hog;
-	int i;
 
 	repro_start(argc, argv);
 	softened = counter("softened");
@@ -477,7 +483,8 @@ int main(int argc, char **argv)
 	pool_restore(&all);
 	in_flight(ANON);
 	in_flight(MEMFD);
-	unpoison_all();		/* where each one was, only the kernel knows */
+	give_back();
+	unpoison_all();		/* where those in flight were, only the kernel knows */
 	pool_restore(&all);
 	lost(ANON);
 	lost(MEMFD);
@@ -485,8 +492,7 @@ int main(int argc, char **argv)
 	lost_by_all(ANON);
 	free_page_lost();
 
-	for (i = 0; i < n_poisoned; i++)
-		unpoison(poisoned[i]);
+	give_back();
 	pool_restore(&all);
 	pool_same(&all, "at the end");
 	return repro_end();

@@ -23,17 +23,23 @@ unsigned long page_frame(const void *p)
 	return entry >> 63 & 1 ? entry & ((1UL << 55) - 1) : 0;
 }
 
-unsigned long frame_flags(unsigned long frame)
+int frames_flags(unsigned long frame, uint64_t *flags, int n)
 {
 	int fd = open("/proc/kpageflags", O_RDONLY | O_CLOEXEC);
-	uint64_t flags = 0;
+	ssize_t got = 0;
 
-	if (fd < 0)
-		return 0;
-	if (pread(fd, &flags, 8, frame * 8) != 8)
-		flags = 0;
-	close(fd);
-	return flags;
+	if (fd >= 0) {
+		got = pread(fd, flags, n * 8L, frame * 8);
+		close(fd);
+	}
+	return got < 0 ? 0 : got / 8;
+}
+
+unsigned long frame_flags(unsigned long frame)
+{
+	uint64_t flags;
+
+	return frames_flags(frame, &flags, 1) == 1 ? flags : 0;
 }
 
 int write_file(const char *path, const char *text)

@@ -3,11 +3,15 @@
 #ifndef PHYS_H
 #define PHYS_H
 
+#include <stdint.h>
+
 /* The page frame of a present page of this process; 0 where it is not told. */
 unsigned long page_frame(const void *p);
 
 /* What /proc/kpageflags tells of a frame; 0 where it tells nothing. */
 unsigned long frame_flags(unsigned long frame);
+/* The same of n frames, at once; how many it tells of. */
+int frames_flags(unsigned long frame, uint64_t *flags, int n);
 #define FRAME_HUGE (1UL << 17)
 #define FRAME_POISONED (1UL << 19)
 

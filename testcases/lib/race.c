@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #define _GNU_SOURCE
 #include "race.h"
+#include "phys.h"
 #include "pool.h"
 #include "repro.h"
 
@@ -21,8 +22,6 @@
 #define MFD_HUGETLB 4U
 #endif
 #define MFD_2MB (21U << 26)
-
-#define KPF_HWPOISON 19
 
 static struct counter *moved, *not_moved, *gone;
 static int nodes[2];
@@ -206,24 +205,64 @@ void pools_restore(const struct pool *before)
 	}
 }
 
+/* Poisoned pages of the machine, as the kernel counts them; -1 where it does not say. */
+static long pages_poisoned(void)
+{
+	FILE *f = fopen("/proc/meminfo", "r");
+	long kb, pages = -1;
+	char line[128];
+
+	while (f && pages < 0 && fgets(line, sizeof(line), f))
+		if (sscanf(line, "HardwareCorrupted: %ld", &kb) == 1)
+			pages = kb / 4;
+	if (f)
+		fclose(f);
+	return pages;
+}
+
+/* Unpoisons what a read of /proc/kpageflags has found; how many. */
+static int unpoison_of(int out, unsigned long pfn, const uint64_t *flags, int n)
+{
+	char text[32];
+	int done = 0, len, i;
+
+	for (i = 0; i < n; i++) {
+		if (!(flags[i] & FRAME_POISONED))
+			continue;
+		len = snprintf(text, sizeof(text), "%lu", pfn + i);
+		done += write(out, text, len) == len;
+	}
+	return done;
+}
+
+/*
+ * An emulated guest takes seconds for the flags of all its pages.  What was poisoned by the
+ * address of a huge page is that one's first base page, so those are looked at first, and
+ * all the others only where the kernel still counts some.
+ */
 int unpoison_all(void)
 {
+	static const unsigned long steps[] = { HUGE_2M / 4096, 1 };
 	static uint64_t flags[4096];
-	int in = open("/proc/kpageflags", O_RDONLY | O_CLOEXEC), out, done = 0, len;
-	unsigned long pfn = 0;
-	char text[32];
-	ssize_t got, i;
+	long left = pages_poisoned();
+	int out, done = 0, found, got, look;
+	unsigned long pfn;
+	size_t pass;
 
 	out = open("/sys/kernel/debug/hwpoison/unpoison-pfn", O_WRONLY | O_CLOEXEC);
-	while (in >= 0 && out >= 0 && (got = read(in, flags, sizeof(flags))) > 0) {
-		for (i = 0; i < got / 8; i++, pfn++) {
-			if (!(flags[i] >> KPF_HWPOISON & 1))
-				continue;
-			len = snprintf(text, sizeof(text), "%lu", pfn);
-			done += write(out, text, len) == len;
+	for (pass = 0; pass < 2 && out >= 0; pass++) {
+		look = steps[pass] == 1 ? 4096 : 1;
+		for (pfn = 0; left; pfn += steps[pass] * look) {
+			got = frames_flags(pfn, flags, look);
+			if (!got)
+				break;
+			found = unpoison_of(out, pfn, flags, got);
+			done += found;
+			if (found)
+				left = pages_poisoned();
 		}
 	}
-	close(in);
-	close(out);
+	if (out >= 0)
+		close(out);
 	return done;
 }
