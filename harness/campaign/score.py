@@ -30,7 +30,7 @@ BRIEF = 4
 _LONGEST = 1 << 20
 """Seconds that a trial is given where no budget ends it; each has less by its own schedule."""
 
-AGAIN = 6
+AGAIN = 4
 """Cases after which one that ran already, and fits the patch best, has its own time: a race that it
 loses once is likelier to show there than in the case that fits twentieth."""
 
@@ -87,12 +87,14 @@ def oracle_of(result: TrialResult) -> str:
 
 
 def schedule(cases: Sequence[TestCase], rounds: int = ROUNDS) -> Iterator[tuple[TestCase, int]]:
-    """Cases with their seconds: brief runs of all first, after every sixth of them the first, the
-    second, the third of all once more; then longer and longer ones."""
+    """Cases with their seconds: brief runs of all first, and after every fourth of them one more
+    of those that fit best, the first, the second, the first, the third, the first, and so on; then
+    longer and longer ones."""
     for number, case in enumerate(cases, 1):
         yield case, case.quick or min(BRIEF, case.seconds)
         if rounds and number % AGAIN == 0:
-            again = cases[number // AGAIN - 1]
+            go = number // AGAIN
+            again = cases[0 if go % 2 else go // 2]
             yield again, again.seconds
     for turn in range(rounds):
         for case in cases:
