@@ -254,6 +254,14 @@ def test_a_working_tree_is_built_as_it_is_and_left_untouched(tmp_path: Path) -> 
     assert compiled(changed) == {"mm/a.o"}
 
 
+def test_kernel_without_source_lines_is_told_as_such(tmp_path: Path) -> None:
+    tree, said = WorkingTree(make_tree(tmp_path / "linux")), Said()
+    run(tmp_path, make_spec(tmp_path, tree, config="CONFIG_DEBUG_INFO=y\n"), said)
+    assert not said.lines
+    run(tmp_path, make_spec(tmp_path, tree), said)
+    assert "no debug information" in said.text
+
+
 def test_an_unpacked_release_is_a_working_tree_too(tmp_path: Path) -> None:
     tree = make_tree(tmp_path / "linux")
     (tree / ".gitignore").write_text("/*\n")  # as in Debian's linux-source-5.10

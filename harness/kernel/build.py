@@ -153,6 +153,7 @@ def _build(
     found = kept.load(cache, spec, entry)
     if found is None:
         _say_dropped(spec.name, entry.dropped, progress)
+        _say_lineless(spec.name, final, progress)
         _make(spec, space, patched, entry, tools, cache, jobs, env, progress)
         found = kept.load(cache, spec, entry)
     if found is None:
@@ -217,6 +218,15 @@ def _make(
             "config": [fragment.name for fragment in spec.config],
         }
         kept.seal(folder, facts)
+
+
+def _say_lineless(name: str, final: str, progress: Progress) -> None:
+    """Said before the build, which takes long; nothing that was asked for was dropped."""
+    if "CONFIG_DEBUG_INFO=y\n" not in final:
+        progress.say(
+            f"{name}: no debug information: its reports will have no source lines\n"
+            "  -> config: [guest, hugetlb, debug, v5] for a 5.x, v6 in its place for a 6.x"
+        )
 
 
 def _say_dropped(name: str, dropped: tuple[str, ...], progress: Progress) -> None:
