@@ -1,7 +1,8 @@
 """Bisecting a real series on real guests, beside plain git bisect run.
 
 python benchmarks/real_bisect.py [--culprit 7] [--base v5.10-debug] [--time 1] [--guests 2]
-                                 [--range] [--plain 3] [--folder /tmp/real-bisect]
+                                 [--range | --git-bisect-trial] [--plain 3]
+                                 [--folder /tmp/real-bisect] [--repository DIR]
 
 Makes a series of 8 patches on the base: seven change words that the kernel prints, one brings back
 the race of guests/patches/reintroduce/anon-rmap-locked.patch.  With --culprit 0 no patch of the
@@ -9,13 +10,17 @@ series does it, and --base v5.10-anon-race has it already: the case of the threa
 comes from.  --plain N bisects the same kernels N times by git bisect run, one run a commit: a pass
 is proof there.  A short --time makes the race one that hides.  With --range the series is a git
 repository of nine commits, and both bisect that: `harness bisect --range`, and `git bisect run`
-with the tree that it checks out.
+with the tree that it checks out.  --git-bisect-trial does what the README has for that, to its end,
+and nothing else: git bisect run harness trial CASE --tree . --runs 10, --plain times over; it says
+which commit was named, and how many commits were built and tried.  --repository makes that of nine
+commits there, or takes one that an earlier call made: what was built of it is built upon.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 import time
@@ -43,6 +48,9 @@ INNOCENT = (
     ("mm/page_alloc.c", "Bad debug_guardpage_minorder value", "Odd debug_guardpage_minorder"),
 )
 """File, words, other words."""
+
+_BUILT = re.compile(r"building \S+ \(make -j\d+\): ")
+"""What the harness says of a build that is over."""
 
 MAIL = """\
 From 0000000000000000000000000000000000000000 Mon Sep 17 00:00:00 2001
@@ -94,8 +102,9 @@ class Repository:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        folder.mkdir()
-        self.git("init", "--quiet", "--initial-branch=main")
+        if not (folder / ".git").exists():
+            folder.mkdir(parents=True)
+            self.git("init", "--quiet", "--initial-branch=main")
 
     def git(self, *words: str) -> str:
         names = ["GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL"]
@@ -103,25 +112,28 @@ class Repository:
             ["git", "-C", str(self.folder), *words],
             env=os.environ | dict.fromkeys(names, "developer@localhost"),
             check=False,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
         )
         return done.stdout.strip()
 
-    def bisect(self, trial: list[str], count: int) -> None:
-        """git bisect run, some times over."""
+    def bisect(self, trial: list[str], count: int, kept: Path) -> None:
+        """git bisect run, some times over; all that it and the trials said stands in ``kept``."""
         for _ in range(count):
             start = time.monotonic()
             self.git("bisect", "start", "patch-8", "patch-0")
             said = self.git("bisect", "run", *trial).splitlines()
-            (self.folder.parent / "git-bisect-run.txt").write_text("\n".join(said))
+            kept.write_text("\n".join(said), encoding="utf-8")
             at = [n for n, line in enumerate(said) if line.endswith("is the first bad commit")]
             found = (
                 self.git("log", "-1", "--format=%s", said[at[0]].split()[0]) if at else "nothing"
             )
-            steps = sum(line.startswith("Bisecting: ") for line in said) + 1
+            steps = sum(line.startswith("running ") for line in said)
+            built = sum(bool(_BUILT.match(line)) for line in said)
             seconds = time.monotonic() - start
-            print(f"git bisect run: {found}, {steps} steps, {seconds:.0f} s", flush=True)
+            told = f"{steps} commits tried, {built} of them built, {seconds:.0f} s"
+            print(f"git bisect run: {found}; {told}", flush=True)
             self.git("bisect", "reset")
 
 
@@ -184,6 +196,18 @@ def declarations(args: argparse.Namespace, found: Path, folder: Path) -> Reposit
     return repository
 
 
+def git_bisect_trial(args: argparse.Namespace, folder: Path) -> None:
+    """The README's line, as it stands there but for where its results go."""
+    place = args.repository or folder / "repository"
+    if (place / ".git").exists():
+        repository = Repository(place)
+    else:
+        repository = repository_of(make_series(args.base, args.culprit, folder), place)
+    said = folder / "git-bisect-run.txt"
+    argv = [harness(), "trial", CASE, "--tree", ".", "--runs", "10", "--results", str(folder)]
+    repository.bisect(argv, args.plain, said)
+
+
 def trial(args: argparse.Namespace, folder: Path, *where: str) -> list[str]:
     """One trial of the checked out commit, as long as those of the harness's own search."""
     argv = [harness(), "trial", CASE, *where, "--runs", "1", "--time", str(args.time)]
@@ -205,11 +229,16 @@ def main() -> None:
     parser.add_argument("--time", type=int, default=1)
     parser.add_argument("--guests", type=int, default=2)
     parser.add_argument("--range", action="store_true", help="of a git repository")
+    parser.add_argument("--git-bisect-trial", action="store_true", help="git's search alone")
+    parser.add_argument("--repository", type=Path, help="where it is made, or lies already")
     parser.add_argument("--plain", type=int, default=3)
     parser.add_argument("--folder", type=Path, default=Path("/tmp/real-bisect"))
     args = parser.parse_args()
     folder = args.folder / f"{args.base}-{args.culprit}-{int(time.time())}"
     folder.mkdir(parents=True)
+    if args.git_bisect_trial:
+        git_bisect_trial(args, folder)
+        return
     made = make_series(args.base, args.culprit, folder)
     if args.range:
         repository, kernel = repository_of(made, folder / "repository"), bare(args.base, folder)
@@ -220,7 +249,7 @@ def main() -> None:
         found = bisect(args, ["--kernel", args.base, "--series", str(made.box)], folder)
         repository = declarations(args, found, folder / "repository")
         tried = trial(args, folder, "--kernel", "./kernel.yaml")
-    repository.bisect(tried, args.plain)
+    repository.bisect(tried, args.plain, folder / "git-bisect-run.txt")
 
 
 if __name__ == "__main__":
