@@ -153,6 +153,38 @@ def test_bad_start_is_a_word_and_leaves_nothing(
     assert not list((place / "results").iterdir())
 
 
+@pytest.mark.parametrize(
+    ("outcome", "words", "told"),
+    [
+        (passed(), ["--runs", "12"], "and the bad end, 6/6, never failed\n  it may fail in up to"),
+        (passed(), [], "The bad end, 6/6, does not fail: 0 of 100 runs failed"),
+        (VOID, [], "(reproducer): only 0 of 20 needed\n  more time a run (--time) may do"),
+    ],
+)
+def test_bisection_of_what_shows_no_bug(
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    outcome: Count,
+    words: list[str],
+    told: str,
+) -> None:
+    using(monkeypatch, lambda name: outcome)
+    assert bisect(place, "start", "--series", str(place / "series.mbox"), *words) == 125
+    out, err = capsys.readouterr()
+    assert told in out
+    assert ("passed 10 times" in err) == (outcome.seen is Seen.PASS)
+
+
+def test_budget_that_does_not_do_is_told_with_what_is_missing(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    using(monkeypatch, since(4, 0.3))
+    assert bisect(place, "start", "--series", str(place / "series.mbox"), "--runs", "12") == 125
+    out = capsys.readouterr().out
+    assert re.search(r"Not decided: 12 runs were made\n  about \d+ more runs and \d builds", out)
+
+
 def test_no_bisection_to_go_on_with(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert bisect(place, "resume") == 2
     assert "no bisection in it" in capsys.readouterr().err
@@ -183,6 +215,12 @@ def test_verify_says_it_and_keeps_it(
     assert json.loads(kept.read_text())["finding"] == "fixed"
     assert (kept.parent / "01-fix.patch").read_text() == patch.read_text()
     assert main(["verify", "--patch", "gone", *argv[3:]]) == 2
+    broken = place / "broken.mbox"
+    mailbox(broken, diff_of("b", 2), diff_of("a", 5, was=3))
+    capsys.readouterr()
+    assert main(["verify", "--patch", str(broken), *argv[3:]]) == 2
+    assert re.search(f"{broken} .*: does not apply", capsys.readouterr().err)
+    assert len(list((place / "results").iterdir())) == 1
 
 
 def test_rate_and_trial_end_with_what_they_saw(

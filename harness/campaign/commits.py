@@ -121,6 +121,17 @@ def series(
     return Commits(f"{file.name} on {base.name}", tuple(commits))
 
 
+def check_patches(
+    base: KernelSpec, patches: Sequence[Path], progress: Progress, cache: Path | None = None
+) -> None:
+    """Raise PatchError where ``patches`` do not apply to ``base``; nothing is built for that."""
+    if base.prebuilt:
+        raise UsageError(f"{base.name}: an image is not built, so no patch can be put on it")
+    cache = cache or cache_dir()
+    tree = resolve(base, cache, progress).tree
+    apply_all(Store.open(cache), tree, [*base.patches, *patches])
+
+
 def exported(repository: Path, text: str, folder: Path) -> Path:
     """The commits ``A..B`` of ``repository`` as a mailbox in ``folder``, for ``series``."""
     git = _Git(repository)

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from harness.campaign.belief import Tally
-from harness.campaign.bisect import Answer, Ending
+from harness.campaign.bisect import Answer, Ending, forecast
 from harness.campaign.casebook import Casebook
 from harness.campaign.commits import Commits
 from harness.campaign.count import Seen
@@ -80,16 +80,30 @@ def headline(answer: Answer, book: Casebook, commits: Commits) -> Iterator[str]:
         yield "  look further back, from an older good"
     elif answer.ending is Ending.NEVER_BAD:
         tally = book.counts.get(n, Tally())
-        high = wilson(tally.fails, tally.runs)[1]
         yield f"The bad end, {commits.all[n].name}, does not fail: {_of(tally)} failed"
-        yield f"  it may fail in up to {high:.1%} of the runs (95 %): more time a run may help"
+        yield from _never_failed(tally)
     elif answer.ending is Ending.NOT_EXERCISED:
         yield f"No run of the bad end, {commits.all[n].name}, says anything"
         yield from textwrap.wrap(answer.why, 76, initial_indent="  ", subsequent_indent="  ")
+        if n not in book.lacking and n not in book.skips:
+            yield "  more time a run (--time) may do, or another machine (-m)"
+    elif not book.counts.get(n, Tally()).fails:
+        yield f"Not decided: {answer.why}, and the bad end, {commits.all[n].name}, never failed"
+        yield from _never_failed(book.counts.get(n, Tally()))
     else:
         yield f"Not decided: {answer.why}"
+        if answer.ending is Ending.BUDGET and (expected := forecast(book, commits)):
+            runs, builds = expected
+            yield f"  about {runs} more runs and {builds} builds are to be expected"
         if answer.probability > 0.0:
             yield f"  likeliest so far: {_named(answer, commits)} ({answer.probability:.1%})"
+
+
+def _never_failed(tally: Tally) -> Iterator[str]:
+    if tally.runs:
+        high = wilson(tally.fails, tally.runs)[1]
+        yield f"  it may fail in up to {high:.1%} of the runs (95 %): more time a run (--time) may"
+        yield "  help; harness rate finds out beforehand how often a kernel fails"
 
 
 def _named(answer: Answer, commits: Commits) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from harness.campaign import commits as commits_
 from harness.campaign.bench import GuestBench
-from harness.campaign.bisect import Answer, Bisection, Budget, Ending, forecast
+from harness.campaign.bisect import PATIENCE, Answer, Bisection, Budget, Ending, forecast
 from harness.campaign.casebook import Casebook
 from harness.campaign.commits import Commits
 from harness.campaign.course import LOG, named, start_of
@@ -42,6 +42,9 @@ from harness.record.text import plain
 
 KNOWN = 3
 """Failures after which the rate is known well enough to say how much there is still to do."""
+
+QUIET = 10
+"""Passes of the bad end after which a person should know that it may be the wrong one."""
 
 
 def add(verbs: Any) -> None:
@@ -346,6 +349,12 @@ def _go_on(
         if expected and not told and event["event"] == "run" and seen >= KNOWN:
             told.append(expected)
             progress.say(_expected(expected, book, args))
+        end = book.counts.get(commits.n)
+        if event["event"] == "run" and end and (end.fails, end.runs) == (0, QUIET):
+            progress.say(
+                f"the bad end has passed {QUIET} times, and is run until it fails, {PATIENCE} times"
+                " at most: is it the right kernel, case and time a run?"
+            )
 
     with log.held():
 

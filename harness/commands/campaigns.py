@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.campaign.bench import GuestBench, stacked
+from harness.campaign.commits import check_patches
 from harness.campaign.count import Count, Seen
 from harness.campaign.dryrun import describe
 from harness.campaign.engine import Engine
@@ -187,6 +188,7 @@ def run_verify(args: argparse.Namespace) -> int:
             raise UsageError(f"{patch}: no such patch")
     if args.dry_run:
         return dry(plan, f"# and the same with {', '.join(map(str, args.patch))} on top")
+    check_patches(plan.kernels[0], args.patch, progress)
     with engine_of(plan, args, progress) as engine:
         over, found = _verify(plan, engine, args, progress)
     if over is Finding.FIXED:
