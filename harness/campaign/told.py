@@ -102,8 +102,8 @@ def headline(answer: Answer, book: Casebook, commits: Commits) -> Iterator[str]:
 def _never_failed(tally: Tally) -> Iterator[str]:
     if tally.runs:
         high = wilson(tally.fails, tally.runs)[1]
-        yield f"  it may fail in up to {high:.1%} of the runs (95 %): more time a run (--time) may"
-        yield "  help; harness rate finds out beforehand how often a kernel fails"
+        yield f"  it may fail in up to {high:.1%} of the runs (95 %)"
+        yield "  more time a run (--time) may help; harness rate measures how often it fails"
 
 
 def _named(answer: Answer, commits: Commits) -> str:
