@@ -56,7 +56,7 @@ class Script:
     the run, ``late`` console text that comes after the reproducer's end, ``last`` what comes
     with the last snapshot; ``deaf`` makes markers vanish.  ``emptied`` is the snapshot after the
     pools were asked to shrink, ``left`` what the reproducer finds outside of them, ``arranged``
-    what the commands say that set the guest up.
+    what the commands say that set the guest up.  ``share`` is what the guest has of a CPU.
     """
 
     early: bytes = b""
@@ -73,6 +73,7 @@ class Script:
     emptied: str = ""
     left: str = ""
     arranged: str = ""
+    share: float = 1.0
     snapshots: list[str] = field(
         default_factory=lambda: [counters(), counters(migrated=200)],
     )
@@ -135,6 +136,9 @@ class FakeGuest:
 
     def push(self, content: bytes, path: str, mode: int = 0o755) -> None:
         self.files[path] = content
+
+    def lived(self) -> float:
+        return time.monotonic() * self.script.share
 
     def postmortem(self) -> str:
         return "RIP=ffffffff81000000"

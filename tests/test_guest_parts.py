@@ -25,6 +25,7 @@ from harness.guest.keeper import Kept
 from harness.guest.keys import make_keys
 from harness.guest.kmsg import KmsgLines
 from harness.guest.life import LifeLog, PanicText, Quiet
+from harness.guest.lived import Lived, waits
 from harness.guest.qemu import (
     GIB,
     Launch,
@@ -364,6 +365,34 @@ def test_quiet_counts_only_what_it_saw(monkeypatch: pytest.MonkeyPatch) -> None:
     now += 3600  # the watcher was suspended, and the guest with it
     assert quiet.look(1) == 1.5
     assert quiet.look(2) == 0
+
+
+def test_guest_that_waits_for_the_host_has_not_lived(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, waited = 100.0, {1: 5.0, 2: 0.0}
+    monkeypatch.setattr("harness.guest.lived.time.monotonic", lambda: now)
+    lived = Lived(1, lambda pid: waited)
+    now += 10
+    waited = {1: 14.0, 2: 3.0}
+    assert lived.seconds() == 1.0
+    now += 10  # idle, or at work: it had its CPUs
+    assert lived.seconds() == 11.0
+    waited = {1: 17.0, 2: 3.0, 9: 1.0}  # a wait that was under way is told when it is over
+    assert lived.seconds() == 11.0
+    waited = {}
+    assert lived.seconds() == 20.0
+
+
+def test_waits_are_those_of_each_thread() -> None:
+    assert all(seconds >= 0 for seconds in waits(os.getpid()).values())
+    assert waits(2**22 + 1) == {}
+
+
+def test_quiet_goes_by_the_guests_clock() -> None:
+    now = 0.0
+    quiet = Quiet(lambda: now, step=1.0)
+    quiet.look(1)
+    now = 0.25
+    assert quiet.look(1) == 0.25
 
 
 def test_kmsg_records_become_console_lines() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from harness.errors import GuestLost
 from harness.guest.seam import Life, LifeEvent
@@ -53,18 +53,20 @@ class Quiet:
     """How long something that should move has not moved, in time that the watcher saw itself.
 
     A host that stops the watcher too (suspended, starved) adds at most ``step`` seconds:
-    the guest had no chance to move either.
+    the guest had no chance to move either.  ``clock`` is the guest's, where there is one
+    (``lived.Lived``); the host's otherwise.
     """
 
-    def __init__(self, step: float = 1.0) -> None:
+    def __init__(self, clock: Callable[[], float] | None = None, *, step: float = 1.0) -> None:
+        self._clock = clock or time.monotonic
         self._step = step
         self._value: object = None
-        self._last = time.monotonic()
+        self._last = self._clock()
         self.seconds = 0.0
 
     def look(self, value: object) -> float:
         """Seconds since ``value`` changed last."""
-        now = time.monotonic()
+        now = self._clock()
         if value != self._value:
             self._value, self.seconds = value, 0.0
         else:

@@ -9,7 +9,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from qemu.qmp import QMPClient, QMPError, Runstate
 from harness.errors import GuestLost
 from harness.guest.agent import Agent
 from harness.guest.life import LifeLog, PanicText, Quiet
+from harness.guest.lived import Lived
 from harness.guest.seam import LifeEvent
 from harness.guest.ssh import Link
 from harness.proc import Child
@@ -29,8 +30,10 @@ QMP_SILENT = 10.0
 """Seconds without an answer on QMP.  QEMU's main loop answers at once, but on a host with
 more guests than CPUs it may wait for seconds to be scheduled."""
 PULSE_SILENT = 15.0
-"""Seconds without a beat, where one a second is due.  The beat needs no fork and no memory, only
-to be scheduled, and the scheduler gives each runnable task its turn within a fraction of that."""
+"""Seconds of the guest's own without a beat, where one a second is due.  The beat needs no fork and
+no memory, only to be scheduled, and the scheduler gives each runnable task its turn within a
+fraction of that.  They are those in which the guest had its CPUs (``lived.Lived``): an emulated one
+on a busy host was seen to be silent for 15 s of the host's, and to have run for one of them."""
 SSH_SILENT = 20.0
 """Seconds for an answer on the SSH level while the pulse goes on: the guest's SSH server may
 have to wait for memory, for a CPU, and for its own decryption under emulation."""
@@ -214,15 +217,16 @@ class Monitor:
             await asyncio.sleep(2)
 
     async def _ticks(self) -> None:
-        look = _Look(self._qemu, self._console, self._agent)
-        probe = LinkProbe()
+        lived = Lived(self._qemu.pid)
+        look = _Look(self._qemu, self._console, self._agent, lived)
+        probe = LinkProbe(lived.seconds)
         while True:
             self._agent.drain()
             for event, detail in look.now(self._ready and self._running):
                 self._add(event, detail)
             if self._link is None or not self._running or self._log.events():
                 # Not there yet, or closed below, or of a guest that is paused: it says nothing new.
-                probe = LinkProbe()
+                probe = LinkProbe(lived.seconds)
             elif trouble := probe.now(self._link):
                 self._add(LifeEvent.SSH_LOST, trouble)
             await asyncio.sleep(TICK)
@@ -236,13 +240,14 @@ class Monitor:
 class _Look:
     """What can be seen from outside, without asking QEMU."""
 
-    def __init__(self, qemu: Child, console: Path, agent: Agent) -> None:
+    def __init__(self, qemu: Child, console: Path, agent: Agent, lived: Lived) -> None:
         self._qemu = qemu
         self._console = console
         self._agent = agent
+        self._lived = lived
         self._read = 0
         self._panic = PanicText()
-        self._beat = Quiet()
+        self._beat = Quiet(lived.seconds)
         self._stops = 0
 
     def now(self, ready: bool) -> list[tuple[LifeEvent, str]]:
@@ -256,11 +261,12 @@ class _Look:
         if self._stops > 1:
             return [*seen, (LifeEvent.QEMU_STOPPED, "stopped by a signal")]
         if not ready:
-            self._beat = Quiet()  # a pause is no silence, also not when it is over
+            # A pause is no silence, also not when it is over.
+            self._beat = Quiet(self._lived.seconds)
             return seen
         silent = self._beat.look(self._agent.beats)
         if silent > PULSE_SILENT:
-            seen.append((LifeEvent.PULSE_LOST, f"no beat for {silent:.0f} s"))
+            seen.append((LifeEvent.PULSE_LOST, f"no beat for {silent:.0f} s of its time"))
         return seen
 
     def _panic_line(self) -> str:
@@ -273,12 +279,15 @@ class _Look:
 
 
 class LinkProbe:
-    """Asks the SSH server for an answer now and then, while somebody waits for the link."""
+    """Asks the SSH server for an answer now and then, while somebody waits for the link.
 
-    def __init__(self) -> None:
+    ``clock`` is the guest's, where there is one.
+    """
+
+    def __init__(self, clock: Callable[[], float] | None = None) -> None:
         self._asking: threading.Thread | None = None
         self._asked = 0.0
-        self._quiet = Quiet()
+        self._quiet = Quiet(clock)
         self._ended = 0
 
     def now(self, link: Link) -> str:

@@ -96,6 +96,10 @@ class Guest(Protocol):
     def push(self, content: bytes, path: str, mode: int = 0o755) -> None:
         """Write a file in the guest and check that it arrived whole.  Raises GuestLost."""
 
+    def lived(self) -> float:
+        """Seconds that it could have run until now, from any moment on: the host's clock without
+        what it waited for the host's CPUs, where that is known.  Never goes backwards."""
+
     def postmortem(self) -> str:
         """What can be learned without the guest's help: QMP status, registers of every CPU."""
 

@@ -20,6 +20,7 @@ from harness.guest.accel import Accel
 from harness.guest.agent import Agent
 from harness.guest.keys import ALGORITHM, make_keys
 from harness.guest.life import LifeLog, Quiet
+from harness.guest.lived import Lived
 from harness.guest.monitor import Monitor, ending, size
 from harness.guest.qemu import GIB, Launch, command
 from harness.guest.seam import LifeEvent, wait_for
@@ -214,7 +215,7 @@ class Start:
         """Console offset behind the marker's line."""
         marker = re.compile(rb"harness: ready %s\r?\n" % self._keys.nonce.encode())
         read, tail = 0, b""
-        quiet = Quiet()
+        quiet = Quiet(Lived(qemu.pid).seconds)
         while True:
             with self._console.open("rb") as stream:
                 stream.seek(read)

@@ -18,6 +18,7 @@ from harness.guest.capture import dump
 from harness.guest.control import Controlled, Handover
 from harness.guest.keys import GuestKeys
 from harness.guest.life import LifeLog
+from harness.guest.lived import Lived
 from harness.guest.monitor import Monitor, size
 from harness.guest.seam import Completed, Life, Running
 from harness.guest.ssh import Link
@@ -73,6 +74,7 @@ class QemuGuest:
         self._boot_end = boot_end
         self._keys = keys
         self._memory, self._release = memory, release
+        self._lived = Lived(qemu.pid)
         self._ending = threading.Lock()
         self._at_end: list[Callable[[], None]] = []
         self.address = address
@@ -116,6 +118,9 @@ class QemuGuest:
 
     def push(self, content: bytes, path: str, mode: int = 0o755) -> None:
         self._link.push(content, path, mode)
+
+    def lived(self) -> float:
+        return self._lived.seconds()
 
     def postmortem(self) -> str:
         parts = [f"life: {life.event.value} {life.detail}".rstrip() for life in self.life()]

@@ -14,6 +14,9 @@ from harness.guest.seam import Guest, wait_for
 
 CUT = "harness: cut"
 
+LONGEST = 60.0
+"""Seconds of the host that are waited for a marker, however little the guest has of its CPUs."""
+
 
 def ask(guest: Guest, command: str, timeout: float = 30.0) -> str:
     return guest.run(command, timeout=timeout).out.decode("utf-8", "replace")
@@ -44,8 +47,16 @@ class Mark:
         return f"echo {shlex.quote(self.text)} > /dev/kmsg"
 
     def end(self, timeout: float) -> int:
-        """The console offset behind it, -1 where it did not come within ``timeout`` seconds."""
+        """The console offset behind it, -1 where it did not come within ``timeout`` seconds of the
+        guest's."""
         marker = re.compile(re.escape(self.text.encode()) + rb"[^\n]*\n")
-        wait_for(lambda: marker.search(self.guest.console(self.start)) is not None, timeout)
+        deadline = self.guest.lived() + timeout
+        wait_for(
+            lambda: (
+                marker.search(self.guest.console(self.start)) is not None
+                or self.guest.lived() >= deadline
+            ),
+            LONGEST,
+        )
         found = marker.search(self.guest.console(self.start))
         return self.start + found.end() if found else -1

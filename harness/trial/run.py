@@ -49,26 +49,36 @@ CUT = 3.0
 what waits for something that failed would wait until its watchdog speaks."""
 
 MARKER = 5.0
-"""Seconds that a line written to /dev/kmsg may take to the console, behind what is queued there."""
+"""Seconds of the guest that a line written to /dev/kmsg may take to the console, behind what is
+queued there."""
 
-MORE = 20.0
-"""Seconds that a reproducer goes on by itself where its counts are too low (repro.c)."""
+MORE, MORE_TIMES = 30.0, 3
+"""Seconds that a reproducer goes on by itself where its counts are too low (repro.c): so many, or
+so many times its own."""
 
 GRACE = 45.0
 """Seconds that a reproducer may take beyond its time: its own watchdog speaks after 20."""
 
-OWN_CLOCK, SILENT, LONGEST = "own_ms", 20.0, 600.0
+OWN_CLOCK, SILENT = "own_ms", 20.0
 """A guest that gets too little of the host's CPUs loses timer ticks, so its clock is slow.  Whoever
 tells by his own clock that it is not yet time, and told so SILENT seconds ago at the latest, does
-not hang; but LONGEST seconds are the end of all patience."""
+not hang."""
+
+LONGEST, LONGEST_TIMES = 600.0, 4
+"""Seconds of the host that are the end of all patience with a guest that is only slow, and the
+multiple of what it was allowed."""
 
 SETTLE = 5.0
-"""Seconds in which counters may still settle: free_hpage_workfn() gives huge pages back later."""
+"""Seconds of the guest in which counters may still settle: free_hpage_workfn() gives huge pages
+back later."""
 
 SHRINK, SCAN = 60.0, 300.0
 """Seconds that emptying the pools may take, and kmemleak's scan of all memory when emulated."""
 
 REMOTE_FOLDER = "/tmp"
+
+_NAMED = {Source.REPRODUCER: "", Source.VMSTAT: "vmstat:"}
+"""How repro.c names who counts."""
 
 FAILED = re.compile(rb"^@ fail \S+ .*\n", re.MULTILINE)
 """As repro.c's fail() prints it, whole."""
@@ -101,6 +111,7 @@ class _Run:
         self._nonce = secrets.token_hex(4)
         self._spoken = False
         self._cut = False
+        self._heard: tuple[float, int] | None = None
         self._begin_at(guest.boot_end)
 
     def all(self, binary: bytes) -> Evidence:
@@ -209,23 +220,26 @@ class _Run:
 
     def _least(self) -> str:
         """The counts that the reproducer goes on for, as a variable before its command line."""
-        counts = [c for c in self._case.exercised if c.source is Source.REPRODUCER]
+        counts = [c for c in self._case.exercised if c.source.everywhere]
         if not self._case.ours or not counts:
             return ""
-        return f"LEAST={shlex.quote(' '.join(f'{c.counter}={c.least}' for c in counts))} "
+        asked = " ".join(f"{_NAMED[c.source]}{c.counter}={c.least}" for c in counts)
+        return f"LEAST={shlex.quote(asked)} "
 
     def _watch(self, running: Running, start: float, keeper: PaceKeeper) -> None:
         """Until the reproducer ends or has failed, a splat is complete, the guest dies, or time is
         over."""
-        own_time = float(self._settings.seconds)
-        deadline = start + own_time + (MORE + GRACE if self._case.ours else 0.0)
-        next_look = start
+        begun = self._guest.lived()
+        lived = next_look = 0.0
         while True:
             self._read()
             if (now := time.monotonic()) >= next_look:
                 out = running.so_far()[0]
                 keeper.look(now - start, out, self._read_to)
                 self._look_for_failure(now - start, out)
+                # Somebody else's program is ended, and not judged, when its time is over.
+                lived = self._guest.lived() - begun if self._case.ours else now - start
+                self._hear(keeper, lived)
                 next_look = now + LOOK
             if self._splat_begun and self._seen.first_splat is None:
                 self._note(first_splat=time.monotonic() - start)
@@ -249,7 +263,13 @@ class _Run:
                     " the trial was cut off there, before it fills this host's disk"
                 )
                 return
-            if now >= deadline and not self._slow(keeper, now - start):
+            if self._starved(now - start, lived):
+                self._note(
+                    harness_fault=f"the guest had too little of this host's CPUs: {lived:.0f} s of"
+                    f" {now - start:.0f} s, and {self._allowed:.0f} s are allowed"
+                )
+                return
+            if lived >= self._allowed and not self._slow(lived):
                 self._note(overdue=True)
                 if self._case.ours:
                     self._note(postmortem=self._guest.postmortem())
@@ -261,13 +281,30 @@ class _Run:
         if self._case.ours and self._seen.first_failure is None and FAILED.search(out):
             self._note(first_failure=elapsed)
 
-    def _slow(self, keeper: PaceKeeper, elapsed: float) -> bool:
-        """Whether it is the guest's clock that is late, and not the reproducer."""
+    @property
+    def _allowed(self) -> float:
+        """Seconds until a reproducer is overdue, of the guest's time (``Guest.lived``)."""
+        seconds = float(self._settings.seconds)
+        return seconds + (max(MORE, MORE_TIMES * seconds) + GRACE if self._case.ours else 0.0)
+
+    def _hear(self, keeper: PaceKeeper, lived: float) -> None:
+        """Remember when the reproducer told the time by its own clock last."""
         told = keeper.last(OWN_CLOCK)
-        if told is None or not self._case.ours or elapsed > LONGEST:
+        if told is not None and (self._heard is None or told[1] != self._heard[1]):
+            self._heard = (lived, told[1])
+
+    def _slow(self, lived: float) -> bool:
+        """Whether it is the guest's clock that is late, and not the reproducer."""
+        if self._heard is None or not self._case.ours:
             return False
-        allowed = float(self._settings.seconds) + MORE + GRACE
-        return told[1] < 1000 * allowed and elapsed - told[0] < SILENT
+        heard, told = self._heard
+        return told < 1000 * self._allowed and lived - heard < SILENT
+
+    def _starved(self, elapsed: float, lived: float) -> bool:
+        """Whether all patience is over, and it cannot be told whether the reproducer hangs."""
+        if not self._case.ours or elapsed <= max(LONGEST, LONGEST_TIMES * self._allowed):
+            return False
+        return lived < self._allowed or self._slow(lived)
 
     def _let_speak(self) -> None:
         """Until the console is quiet; with a look at the memory, or a guest that stops at once."""
@@ -331,10 +368,10 @@ class _Run:
         mark = Mark.of(self._guest, f"end {self._case.name} {self._nonce}")
         after = snapshot_.parse(self._ask_all(mark.command, snapshot_.COMMAND)[1])
         came = mark.end(MARKER) >= 0
-        deadline = time.monotonic() + SETTLE
+        deadline = self._guest.lived() + SETTLE
         assert self._seen.before is not None
         before, own = self._seen.before, self._own
-        while snapshot_.pool_drift(before, after, own=own) and time.monotonic() < deadline:
+        while snapshot_.pool_drift(before, after, own=own) and self._guest.lived() < deadline:
             time.sleep(0.2)
             after = snapshot_.parse(ask(self._guest, snapshot_.COMMAND))
         self._note(
@@ -362,8 +399,8 @@ class _Run:
         outside = f"{self._path} {epilogue.LEFT}" if self._case.ours else "true"
         said = self._ask_all(epilogue.COMMAND, outside, epilogue.SCANS, timeout=SHRINK)
         left = epilogue.remains(snapshot_.parse(said[0]))
-        deadline = time.monotonic() + SETTLE
-        while left and time.monotonic() < deadline:
+        deadline = self._guest.lived() + SETTLE
+        while left and self._guest.lived() < deadline:
             time.sleep(0.2)
             said[:2] = self._ask_all(epilogue.COMMAND, outside, timeout=SHRINK)
             left = epilogue.remains(snapshot_.parse(said[0]))
