@@ -230,6 +230,24 @@ def test_taint_is_seen_though_the_reproducer_was_ended_from_outside(case: TestCa
     assert verdict.outcome is Outcome.FAIL
 
 
+def test_what_was_not_reached_tells_of_the_time_that_it_was_given(case: TestCase) -> None:
+    out = b"@ count moved 1\n@ gauge late_ms 30000\n@ end\n"
+    verdict, _ = trial(case, Script(out=out))
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert "only 1 of 10 needed, though it went on for 30 s more" in verdict.reason
+
+
+def test_guest_that_the_host_starves_does_not_hang(
+    case: TestCase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.trial.run.LONGEST", 0.3)
+    monkeypatch.setattr("harness.trial.run.LONGEST_TIMES", 0)
+    verdict, seen = trial(case, Script(status=None, share=0.01))
+    assert not seen.overdue
+    assert verdict.outcome is Outcome.ERROR
+    assert "had too little of this host's CPUs" in verdict.reason
+
+
 def test_kasan_that_reported_long_ago_is_not_armed(case: TestCase) -> None:
     """Its report may have left the ring buffer of a machine that was booted already."""
     shots = [counters(migrated=n).replace("tainted:0", "tainted:32") for n in (0, 200)]
@@ -314,7 +332,8 @@ def test_splat_then_death_is_a_failure_by_the_splat(case: TestCase) -> None:
 def test_reproducer_that_never_ends_is_a_hang(
     case: TestCase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.trial.run.GRACE", 0.0)
+    for name in ("GRACE", "MORE", "MORE_TIMES"):
+        monkeypatch.setattr(f"harness.trial.run.{name}", 0)
     verdict, seen = trial(case, Script(status=None))
     assert verdict.outcome is Outcome.FAIL
     assert verdict.reasons[0].oracle == "hang"

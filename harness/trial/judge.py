@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from harness.guest.seam import LifeEvent
 from harness.spec.case import TestCase
 from harness.trial.evidence import Evidence
+from harness.trial.pace import LATE
 from harness.trial.verdict import Outcome, Reason, Verdict
 
 TAINTS = {
@@ -156,12 +157,13 @@ def _doubts(case: TestCase, seen: Evidence) -> Iterator[Reason]:
             yield Reason("armed", f"{name} was off before the run: {arming.before}")
         elif arming.after:
             yield Reason("armed", f"{name} went off during the run: {arming.after}")
+    late = max((ms for _, ms in seen.pace.counters.get(LATE, ())), default=0)
+    longer = f", though it went on for {late / 1000:.0f} s more" if late else ""
     for count in seen.exercised:
         if count.asked and not count.enough:
             reached = "nobody counted" if count.reached is None else f"only {count.reached}"
-            yield Reason(
-                "exercised", f"{count.counter} ({count.source}): {reached} of {count.least} needed"
-            )
+            text = f"{count.counter} ({count.source}): {reached} of {count.least} needed{longer}"
+            yield Reason("exercised", text)
     if case.foreign:
         # It never promised to live, as a fuzzer's program often does not, nor to give its pages
         # back: it may leave files, or set the pools itself.

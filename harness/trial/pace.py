@@ -14,6 +14,9 @@ MAX_COUNTERS = 64
 
 _SAMPLE = re.compile(rb"@ (?:count|gauge) (\S{1,64}) ([0-9]{1,19})\r?")
 
+LATE = "late_ms"
+"""Milliseconds that a reproducer went on for counts that it did not reach in its time (repro.c)."""
+
 Points = tuple[tuple[float, int], ...]
 """(seconds since the reproducer's start, value)."""
 

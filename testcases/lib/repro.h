@@ -34,8 +34,10 @@ unsigned long count_read(const struct counter *c);
 /*
  * repro_start() reads "-t SECONDS" (default 10) and returns the index of the
  * first argument that it does not know.  running() is true until the time is
- * over, in every process; some seconds longer where a count is too low that the
- * variable LEAST asks for ("moved=20 forked=5"), as on a slow machine.
+ * over, in every process; longer, up to three times its time or 30 s, where a count is too
+ * low that the variable LEAST asks for ("moved=20 vmstat:pgmigrate_success=5"), as on a slow
+ * machine.  How much longer it took is told as the gauge late_ms.  So a reproducer that has
+ * something to count to loops while running(), and needs no minimum that its machine reaches.
  *
  * Call it first of all: with "--left" as the only argument it looks for huge
  * pages that are in no pool's books, tells their number, and exits.  That is
