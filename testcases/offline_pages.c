@@ -481,11 +481,14 @@ int main(int argc, char **argv)
 		huge_close(&hog);
 	}
 	pool_restore(&all);
-	in_flight(ANON);
-	in_flight(MEMFD);
-	give_back();
-	unpoison_all();		/* where those in flight were, only the kernel knows */
-	pool_restore(&all);
+	/* Whether a move has the page just then is luck. */
+	do {
+		in_flight(ANON);
+		in_flight(MEMFD);
+		give_back();
+		unpoison_all();		/* where those in flight were, only the kernel knows */
+		pool_restore(&all);
+	} while (!count_read(beside) && running() && !failed());
 	lost(ANON);
 	lost(MEMFD);
 	lost_by_all(MEMFD);

@@ -21,8 +21,8 @@ INJECT_BACKOUT = TestCase(
     needs=Needs(nodes=2, free_2m=4, options=("CONFIG_FAULT_INJECTION", "CONFIG_FAILSLAB")),
     exercised=(
         AtLeast("operations", 6),
-        AtLeast("injected", 40),
-        AtLeast("errors", 20),
+        AtLeast("injected", 20),
+        AtLeast("errors", 3),
         AtLeast("forks", 20),
     ),
     detectors=(Detector.KASAN, Detector.LOCKDEP),
