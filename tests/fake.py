@@ -8,17 +8,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from harness.errors import GuestLost
-from harness.guest.seam import Completed, Life, LifeEvent, Running
-from harness.trial import epilogue, facts, snapshot
+from harness.guest.seam import NOT_TAKEN, Completed, Life, LifeEvent, Load, Running
+from harness.trial import epilogue, prologue, snapshot
 from harness.trial.ask import CUT
 
 FACTS = """\
-0
-release=5.10.218
-version=#1 SMP
-online=0-1
-memory_nodes=0-1
-cmdline=console=ttyS0
+/proc/sys/kernel/osrelease:5.10.218
+/proc/sys/kernel/version:#1 SMP
+/proc/cmdline:console=ttyS0
+/proc/self/status:Uid:	0	0	0	0
+/sys/devices/system/cpu/online:0-1
+/sys/devices/system/node/has_memory:0-1
 CONFIG_KASAN=y
 CONFIG_PROVE_LOCKING=y
 CONFIG_HUGETLBFS=y
@@ -52,11 +52,12 @@ GOOD_OUT = b"@ count moved 100\n@ count forked 100\n@ end\n"
 class Script:
     """``said`` is what the reproducer's run adds to the console; ``status`` None: it never ends.
 
-    ``early`` comes while the facts are asked for; ``dies`` is a life event that comes during
+    ``early`` comes before the first marker; ``dies`` is a life event that comes during
     the run, ``late`` console text that comes after the reproducer's end, ``last`` what comes
-    with the last snapshot; ``deaf`` makes markers vanish.  ``emptied`` is the snapshot after the
-    pools were asked to shrink, ``left`` what the reproducer finds outside of them, ``arranged``
-    what the commands say that set the guest up.  ``share`` is what the guest has of a CPU.
+    with the last snapshot; ``deaf`` makes markers vanish, ``lost`` the reproducer.  ``emptied`` is
+    the snapshot after the pools were asked to shrink, ``left`` what the reproducer finds outside
+    of them, ``arranged`` what the commands say that set the guest up.  ``share`` is what the guest
+    has of a CPU.
     """
 
     early: bytes = b""
@@ -68,6 +69,7 @@ class Script:
     late: bytes = b""
     last: bytes = b""
     deaf: bool = False
+    lost: bool = False
     boot: bytes = b"[    0.000000][    T0] Linux version 5.10.218\n"
     facts: str = FACTS
     emptied: str = ""
@@ -88,6 +90,7 @@ class FakeGuest:
         self.events: list[Life] = []
         self.files: dict[str, bytes] = {}
         self.started: list[str] = []
+        self.before: list[str] = []
         self.ended = False
         self.boot_end = len(script.boot)
         self.command: tuple[str, ...] = ("qemu-system-x86_64", "-fake")
@@ -109,16 +112,16 @@ class FakeGuest:
             parts = [self.run(part).out for part in command.split(cut[0])[:-1]]
             return Completed(0, b"".join(p + cut[1].encode() + b"\n" for p in parts), b"")
         out = ""
-        if command.startswith(facts.COMMAND):
-            self.text += self.script.early
+        if "/proc/config.gz" in command:
             out = self.script.facts
         elif command.endswith(epilogue.LEFT):
             out = self.script.left
         elif command == epilogue.COMMAND:
             out = self.script.emptied
-        elif command == snapshot.COMMAND:
+        elif command.startswith(snapshot.COMMAND):
             self.text += self.script.last if len(self._snapshots) == 1 else b""
             out = self._snapshots.pop(0) if len(self._snapshots) > 1 else self._snapshots[0]
+            out += self.script.facts if command != snapshot.COMMAND else ""
         elif command.endswith(epilogue.CLEAR):
             out = self.script.arranged
         elif "/dev/kmsg" in command and not self.script.deaf:
@@ -127,15 +130,18 @@ class FakeGuest:
             self.text += f"{stamp}{words}\n".encode()
         return Completed(0, out.encode(), b"")
 
-    def start(self, command: str) -> Running:
-        self.started.append(command)
-        self.text += self.script.said
-        if self.script.dies:
-            self.events.append(Life(self.script.dies, time.monotonic()))
-        return _FakeRunning(self)
-
-    def push(self, content: bytes, path: str, mode: int = 0o755) -> None:
-        self.files[path] = content
+    def start(self, command: str, load: Load | None = None) -> Running:
+        assert load, "nothing else is started than what a prologue comes before"
+        if self.script.lost:
+            return _FakeRunning(self, "", b"")
+        self.files[load.path] = load.content
+        self.text += self.script.early
+        asked, _, command = command.partition(prologue.HELD)
+        cut = re.search(rf"; echo ({CUT} \w+); ", asked)
+        assert cut
+        self.before = asked.removeprefix("{ ").split(cut[0])[:-1]
+        said = (self.run(part).out + cut[1].encode() + b"\n" for part in self.before)
+        return _FakeRunning(self, command, b"".join(said))
 
     def lived(self) -> float:
         return time.monotonic() * self.script.share
@@ -148,20 +154,34 @@ class FakeGuest:
 
 
 class _FakeRunning:
-    def __init__(self, guest: FakeGuest) -> None:
-        self._guest = guest
-        self.killed = False
+    """``said`` comes before the command, which waits until it is told to go."""
+
+    def __init__(self, guest: FakeGuest, command: str, said: bytes) -> None:
+        self._guest, self._command, self._said = guest, command, said
+        self._goes = self.killed = False
+
+    def tell(self, data: bytes) -> None:
+        assert data == b"go\n"
+        self._goes = True
+        guest, script = self._guest, self._guest.script
+        guest.started.append(self._command)
+        guest.text += script.said
+        if script.dies:
+            guest.events.append(Life(script.dies, time.monotonic()))
 
     def poll(self) -> Completed | None:
         script = self._guest.script
-        if script.status is None:
+        if script.lost:
+            return Completed(NOT_TAKEN, b"", b"no space left")
+        if script.status is None or not self._goes:
             return None
         self._guest.text += script.late
         script.late = b""
-        return Completed(script.status, script.out, script.err)
+        return Completed(script.status, *self.so_far())
 
     def so_far(self) -> tuple[bytes, bytes]:
-        return self._guest.script.out, self._guest.script.err
+        script = self._guest.script
+        return (self._said + script.out, script.err) if self._goes else (self._said, b"")
 
     def kill(self) -> None:
         self.killed = True

@@ -22,11 +22,12 @@ from harness.errors import BootError, EnvironmentFault, GuestLost, UsageError
 from harness.guest.accel import Accel
 from harness.guest.boot import boot
 from harness.guest.remote import connect
-from harness.guest.seam import LifeEvent, wait_for
+from harness.guest.seam import LifeEvent, Load, wait_for
 from harness.guest.vm import QemuGuest
 from harness.kernel.built import BuiltKernel
 from harness.progress import Progress
 from harness.spec.machine import load_machine
+from harness.trial.prologue import begin
 from tests.survival import qemu_of
 
 pytestmark = pytest.mark.guest
@@ -132,20 +133,37 @@ def test_commands_start_while_others_end(guest: QemuGuest) -> None:
         assert beside_another(0.1 + turn % 10 * 0.02) == b"here\n"
 
 
-def test_a_pushed_file_arrives_whole(guest: QemuGuest) -> None:
+def test_what_is_brought_arrives_whole_and_waits(guest: QemuGuest) -> None:
     content = os.urandom(300_000)
-    guest.push(content, "/tmp/with space", 0o755)
-    done = guest.run("sha256sum '/tmp/with space'; stat -c %a '/tmp/with space'; ls /tmp")
-    assert done.out.split()[0].decode() == hashlib.sha256(content).hexdigest()
-    assert b"755" in done.out
-    assert b"partial" not in done.out
-    guest.push(b"", "/tmp/empty", 0o600)
-    assert guest.run("wc -c </tmp/empty").out.strip() == b"0"
+    asked = ["cat; echo one", "echo two >&2"]
+    load = Load(content, "/tmp/with space")
+    begun = begin(
+        guest, "n", load, asked, "cat /tmp/with\\ space | sha256sum; sleep 1; cat; exit 7"
+    )
+    assert begun.said == ["one\n", ""]
+    assert guest.run("stat -c %a '/tmp/with space'").out == b"755\n"
+    time.sleep(0.5)
+    assert begun.poll() is None
+    assert begun.so_far() == (b"", b"")
+    begun.go()
+    assert wait_for(lambda: begun.poll() is not None, 30)
+    done = begun.poll()
+    assert done
+    assert (done.status, done.err) == (7, b"")
+    assert done.out.decode() == f"{hashlib.sha256(content).hexdigest()}  -\n"
 
 
-def test_a_push_that_does_not_fit_is_told(guest: QemuGuest) -> None:
-    with pytest.raises(GuestLost, match="pushing /no/where"):
-        guest.push(b"x", "/no/where")
+def test_what_waits_is_ended_without_the_word(guest: QemuGuest) -> None:
+    begun = begin(guest, "n", Load(b"x", "/tmp/x", 0o600), ["true"], "touch /tmp/went")
+    begun.kill()
+    assert wait_for(lambda: begun.poll() is not None, 30)
+    assert guest.run("ls /tmp/went").status != 0
+    assert guest.run("stat -c %a /tmp/x").out == b"600\n"
+
+
+def test_what_finds_no_place_is_told(guest: QemuGuest) -> None:
+    with pytest.raises(GuestLost, match="bringing /no/where"):
+        begin(guest, "n", Load(bytes(300_000), "/no/where"), ["true"], "true")
 
 
 def test_only_this_runs_key_logs_in(guest: QemuGuest) -> None:
@@ -315,6 +333,7 @@ from harness.guest.boot import boot
 from harness.kernel.built import BuiltKernel
 from harness.progress import Progress
 from harness.spec.machine import load_machine
+from harness.trial.prologue import begin
 run_dir, image, config = map(Path, sys.argv[1:])
 kernel = BuiltKernel("k", "id", "5.10", image, config)
 machine = load_machine("two-nodes")

@@ -154,6 +154,23 @@ def test_kernel_that_prints_no_time_is_heard(case: TestCase) -> None:
     assert seen.splats[0].family == "KASAN"
 
 
+def test_reproducer_that_does_not_arrive_is_the_harnesss_own_fault(case: TestCase) -> None:
+    guest = FakeGuest(Script(lost=True))
+    seen = run(guest, case, b"program", Settings(1))
+    assert guest.started == []
+    verdict = judge(case, seen)
+    assert verdict.outcome is Outcome.ERROR
+    assert "bringing /tmp/probe" in verdict.reason
+
+
+def test_reproducer_goes_when_all_is_asked_and_answers_alone(case: TestCase) -> None:
+    guest = FakeGuest(Script())
+    seen = run(guest, case, b"program", Settings(1))
+    assert guest.files == {"/tmp/probe": b"program"}
+    assert len(guest.started) == 1
+    assert seen.out == GOOD_OUT
+
+
 def test_late_splat_belongs_to_the_trial(case: TestCase) -> None:
     verdict, _ = trial(case, Script(late=KASAN))
     assert verdict.outcome is Outcome.FAIL
@@ -364,7 +381,7 @@ def test_console_without_end_is_cut_off(case: TestCase, monkeypatch: pytest.Monk
 
 
 def test_need_that_is_missing_skips_and_says_what_helps(case: TestCase) -> None:
-    facts = FACTS.replace("memory_nodes=0-1", "memory_nodes=0")
+    facts = FACTS.replace("has_memory:0-1", "has_memory:0")
     verdict, seen = trial(case, Script(facts=facts))
     assert verdict.outcome is Outcome.SKIP
     assert "two-nodes" in verdict.reason

@@ -114,7 +114,7 @@ static void set_clock(const char *text)
 /* With -R it reads its key when a client comes, so that it can listen before there is one. */
 static void start_server(void)
 {
-	char *argv[] = { "dropbear", "-s", "-j", "-k", "-m", "-R", "-p", "22", "-P", PID_FILE, NULL };
+	char *argv[] = { "dropbear", "-s", "-j", "-k", "-m", "-R", "-W", "1048576", "-p", "22", "-P", PID_FILE, NULL };
 
 	if (posix_spawn(&server, "/sbin/dropbear", NULL, NULL, argv, environ)) {
 		server = 0;

@@ -286,7 +286,7 @@ class LinkProbe:
 
     def __init__(self, clock: Callable[[], float] | None = None) -> None:
         self._asking: threading.Thread | None = None
-        self._asked = 0.0
+        self._asked = time.monotonic()
         self._quiet = Quiet(clock)
         self._ended = 0
 

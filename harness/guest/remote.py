@@ -10,6 +10,7 @@ import contextlib
 import getpass
 import re
 import secrets
+import shlex
 import threading
 import time
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ from harness.errors import EnvironmentFault, GuestLost, UsageError
 from harness.guest.kmsg import KmsgLines
 from harness.guest.life import LifeLog, PanicText
 from harness.guest.monitor import TICK, LinkProbe
-from harness.guest.seam import Completed, Life, LifeEvent, Running, wait_for
+from harness.guest.seam import NOT_TAKEN, Completed, Life, LifeEvent, Load, Running, wait_for
 from harness.guest.ssh import Command, Link, open_link
 from harness.progress import Progress
 
@@ -172,11 +173,14 @@ class RemoteGuest:
     def run(self, command: str, *, timeout: float = 30.0, stdin: bytes = b"") -> Completed:
         return self._link.run(command, timeout=timeout, stdin=stdin)
 
-    def start(self, command: str) -> Running:
-        return self._link.start(command)
-
-    def push(self, content: bytes, path: str, mode: int = 0o755) -> None:
-        self._link.push(content, path, mode)
+    def start(self, command: str, load: Load | None = None) -> Running:
+        if load is None:
+            return self._link.start(command)
+        path, size = shlex.quote(load.path), len(load.content)
+        # In one block: what comes behind it on the same input is the command's own.
+        take = f"umask 077; dd bs={size} count=1 iflag=fullblock of={path} && chmod {load.mode:o}"
+        take = f"({take} {path}) 2>/dev/null || exit {NOT_TAKEN}"
+        return self._link.start(f"{take}; {command}", stdin=load.content, more=True)
 
     def lived(self) -> float:
         return time.monotonic()  # what its CPUs have to do is not known here

@@ -32,6 +32,7 @@ from harness.spec.reader import View, load
 DECLARATION = PROJECT / "guests" / "rootfs" / "initramfs.yaml"
 MODULES = "lib/modules/load"
 """Where init finds the modules to load, one path a line."""
+BASE = "/sbin/agent"
 _FLAGS = ("-Os", "-s", "-static", "-Wall", "-Wextra", "-std=gnu11")
 _SYSTEM_PATH = ":/usr/local/sbin:/usr/sbin:/sbin"  # often not on the PATH of a person
 _LIBRARY_PATHS = (
@@ -110,6 +111,12 @@ def initramfs(kernel: BuiltKernel, spec: RootSpec | None = None, root: str = "")
     if spec is None:
         _MADE[known] = kept
     return kept
+
+
+@functools.cache
+def base() -> bytes:
+    """A program that each guest of our own has: its parts need not be brought (delta.py)."""
+    return _compiled(dict(load_root().sources)[BASE])
 
 
 def _write(path: Path, content: bytes) -> None:

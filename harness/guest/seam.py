@@ -56,6 +56,19 @@ class Completed:
     err: bytes
 
 
+@dataclass(frozen=True)
+class Load:
+    """What is brought to the guest: ``content`` for the file ``path``."""
+
+    content: bytes
+    path: str
+    mode: int = 0o755
+
+
+NOT_TAKEN = 120
+"""The exit status that says so."""
+
+
 class Running(Protocol):
     """A command under way in the guest."""
 
@@ -64,6 +77,9 @@ class Running(Protocol):
 
     def so_far(self) -> tuple[bytes, bytes]:
         """Standard output and standard error until now."""
+
+    def tell(self, data: bytes) -> None:
+        """Its standard input, where it was started with a load; it ends with that."""
 
     def kill(self) -> None:
         """End it and all that it started, SIGKILL.  Returns at once, also on a dead guest."""
@@ -87,14 +103,12 @@ class Guest(Protocol):
         Raises GuestLost at once when the guest dies meanwhile, and after ``timeout`` seconds.
         """
 
-    def start(self, command: str) -> Running:
+    def start(self, command: str, load: Load | None = None) -> Running:
         """Start a shell command, in its own process group, and return at once.
 
-        Raises GuestLost.
+        With a ``load`` it begins when that has arrived whole, or else ends with NOT_TAKEN, and its
+        input stays open until it is told something.  Raises GuestLost.
         """
-
-    def push(self, content: bytes, path: str, mode: int = 0o755) -> None:
-        """Write a file in the guest and check that it arrived whole.  Raises GuestLost."""
 
     def lived(self) -> float:
         """Seconds that it could have run until now, from any moment on: the host's clock without

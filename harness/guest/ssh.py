@@ -7,8 +7,6 @@ and every call that is blocked in it returns.
 from __future__ import annotations
 
 import contextlib
-import functools
-import gzip
 import logging
 import shlex
 import threading
@@ -76,8 +74,8 @@ class Link:
         self._commands: list[Command] = []
         self._lock = threading.Lock()
 
-    def start(self, command: str, *, stdin: bytes | None = None) -> Command:
-        """Start ``command`` in a process group of its own; ``stdin`` None is an empty input."""
+    def start(self, command: str, *, stdin: bytes = b"", more: bool = False) -> Command:
+        """Start ``command`` in a process group of its own; ``more`` is told to it later."""
         name = shown(command)
         self._log.check(f"starting {name}")
         if not self._groups:
@@ -93,10 +91,10 @@ class Link:
                 self._log.check(f"starting {name}")
                 if not left or not self.alive or isinstance(error, TimeoutError):
                     raise GuestLost(f"starting {name}: SSH: {error}") from None
-        if not stdin:
+        if not stdin and not more:
             with contextlib.suppress(*_ERRORS):  # it may have ended already
                 end_input(channel)
-        running = Command(channel, self._transport, stdin or b"")
+        running = Command(channel, self._transport, stdin, more=more)
         with self._lock:
             self._commands = [*(c for c in self._commands if not c.done), running]
         return running
@@ -117,24 +115,6 @@ class Link:
                 raise GuestLost(f"running {shown(command)}: no end within {timeout:g} s")
             time.sleep(0.005)
         return done
-
-    def push(self, content: bytes, path: str, mode: int) -> None:
-        """The content goes to a file beside ``path``, and takes its place when it has come whole.
-
-        It travels compressed: to unpack it costs an emulated CPU less than to decrypt it.  SSH
-        guards each packet, and gzip has the length and a checksum of all of it at its end.
-        """
-        partial = shlex.quote(f"{path}.partial")
-        packed = _packed(content)
-        done = self.run(
-            f"umask 077; gzip -dc >{partial} && chmod {mode:o} {partial}"
-            f" && mv -f {partial} {shlex.quote(path)}",
-            timeout=60 + len(packed) / 200_000,  # an emulated CPU decrypts a few MB a second
-            stdin=packed,
-        )
-        if done.status:
-            reason = done.err.decode("utf-8", "replace").strip()[:200] or "it did not arrive whole"
-            raise GuestLost(f"pushing {path}: {reason}")
 
     @property
     def busy(self) -> bool:
@@ -165,11 +145,17 @@ class Command:
     """A command under way: ``seam.Running``."""
 
     def __init__(
-        self, channel: paramiko.Channel, transport: paramiko.Transport, stdin: bytes
+        self,
+        channel: paramiko.Channel,
+        transport: paramiko.Transport,
+        stdin: bytes,
+        *,
+        more: bool = False,
     ) -> None:
         self._channel = channel
         self._transport = transport
         self._stdin = memoryview(stdin)
+        self._more = more
         self._out = bytearray()
         self._err = bytearray()
         self._done: Completed | None = None
@@ -204,6 +190,12 @@ class Command:
         with self._lock:
             return bytes(self._out), bytes(self._err)
 
+    def tell(self, data: bytes) -> None:
+        with self._lock:
+            self._stdin = memoryview(self._stdin.tobytes() + data)
+            self._more = False
+            self._feed()
+
     def kill(self) -> None:
         """By a signal on the channel."""
         self._killed_at = time.monotonic()
@@ -220,7 +212,7 @@ class Command:
                 self._stdin = self._stdin[sent:]
                 if not sent:
                     break
-            if not self._stdin:
+            if not self._stdin and not self._more:
                 end_input(self._channel)
 
     def _drain(self) -> None:
@@ -242,12 +234,6 @@ class Command:
         """A channel that closes without a status: its shell itself was killed."""
         status = self._channel.exit_status
         return status if status >= 0 else 128 + 9
-
-
-@functools.lru_cache(maxsize=4)
-def _packed(content: bytes) -> bytes:
-    """Of a reproducer that hundreds of guests get this would be a twentieth of a second each."""
-    return gzip.compress(content, 6, mtime=0)
 
 
 def _keep(stream: bytearray, data: bytes) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 
 from harness.errors import GuestLost
+from harness.guest import delta, rootfs
 from harness.guest.agent import Agent
 from harness.guest.capture import dump
 from harness.guest.control import Controlled, Handover
@@ -20,7 +21,7 @@ from harness.guest.keys import GuestKeys
 from harness.guest.life import LifeLog
 from harness.guest.lived import Lived
 from harness.guest.monitor import Monitor, size
-from harness.guest.seam import Completed, Life, Running
+from harness.guest.seam import Completed, Life, Load, Running
 from harness.guest.ssh import Link
 from harness.proc import Child
 
@@ -113,11 +114,14 @@ class QemuGuest:
     def run(self, command: str, *, timeout: float = 30.0, stdin: bytes = b"") -> Completed:
         return self._link.run(command, timeout=timeout, stdin=stdin)
 
-    def start(self, command: str) -> Running:
-        return self._link.start(command)
-
-    def push(self, content: bytes, path: str, mode: int = 0o755) -> None:
-        self._link.push(content, path, mode)
+    def start(self, command: str, load: Load | None = None) -> Running:
+        if load is None:
+            return self._link.start(command)
+        # See guests/rootfs/shell.c: no further process has to be started for it.
+        content = load.content
+        stream = delta.encode(rootfs.base(), content)
+        about = f"{len(stream)} {len(content)} {delta.check(content):x} {load.mode:o} {load.path}"
+        return self._link.start(f"#take {about}\n{command}", stdin=stream, more=True)
 
     def lived(self) -> float:
         return self._lived.seconds()

@@ -19,7 +19,7 @@ from harness.trial import launch
 
 LIBRARY = PROJECT / "testcases" / "lib"
 
-FLAGS = ("-O2", "-g", "-static", "-pthread", "-std=gnu11", "-I", str(LIBRARY))
+FLAGS = ("-O2", "-s", "-static", "-pthread", "-std=gnu11", "-I", str(LIBRARY))
 WARNINGS = ("-Wall", "-Wextra")
 """For our own reproducers; a foreign file (syzbot's are machine-written) is compiled with -w."""
 

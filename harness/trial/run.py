@@ -7,11 +7,10 @@ import secrets
 import shlex
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from harness.errors import GuestLost
-from harness.guest.seam import Guest, Running, wait_for
+from harness.guest.seam import Guest, Load, Running, wait_for
 from harness.spec.case import AtLeast, Source, TestCase
 from harness.splat.lines import STAMP
 from harness.splat.reader import Reader, read
@@ -25,6 +24,7 @@ from harness.trial.ask import Mark, ask, ask_all
 from harness.trial.atsplat import STEP, AtSplat
 from harness.trial.evidence import Evidence, Exercised
 from harness.trial.pace import PaceKeeper
+from harness.trial.prologue import Begun, begin
 from harness.trial.results import Results
 from harness.trial.snapshot import Drift
 
@@ -116,13 +116,8 @@ class _Run:
 
     def all(self, binary: bytes) -> Evidence:
         try:
-            # A guest with two CPUs takes the reproducer in while it is asked.
-            with ThreadPoolExecutor(1) as beside:
-                pushed = beside.submit(self._push, binary)
-                ready = self._prepare()
-                pushed.result()
-            if ready:
-                self._reproduce(binary)
+            if begun := self._prepare(binary):
+                self._reproduce(begun)
                 self._afterwards()
         except GuestLost as lost:
             # What ended the guest is known by its life; where it is not, the link is at fault.
@@ -148,34 +143,42 @@ class _Run:
         self._reader = Reader(prefixed=bool(STAMP.search(boot)), booted=True, base=offset)
         self._read_to = offset
 
-    def _prepare(self) -> bool:
-        """Facts, the first marker, the first snapshot, needs.  False when something is missing.
+    def _prepare(self, binary: bytes) -> Begun | None:
+        """Facts, the first marker, the first snapshot, needs; the reproducer, brought and waiting.
+        None when something is missing.
 
-        All in one exchange where the kernel's options are known: each costs an emulated guest a
-        quarter of a second of CPU time.
+        All in one exchange where the kernel's options are known.
         """
-        case, known = self._case, self._settings.options
-        asked = () if known else facts_.options_of(case)
+        case, options = self._case, self._settings.options
+        if options is None:
+            said = ask(self._guest, facts_.config(facts_.options_of(case)))
+            options = facts_.options_in(said)
+        profiler = options.get("CONFIG_FUNCTION_PROFILER") == "y"
         mark = Mark.of(self._guest, f"begin {case.name} {self._nonce}")
-        said: list[str] = []
-        ask = facts_.command(asked)
-        if known is None:
-            said, ask = self._ask_all(ask), ""
-        profiler = "CONFIG_FUNCTION_PROFILER"
-        arranging = arrange.command(
-            case,
-            profiler=facts_.parse(said[0] if said else "", known).option(profiler),
-            own=self._own,
-        )
-        rest = (mark.command, f"{arranging}; {epilogue.CLEAR}", snapshot_.COMMAND)
-        said += self._ask_all(*([ask] if ask else []), *rest)
-        begin = mark.end(MARKER)
-        if begin >= 0:
-            self._begin_at(begin)
-        facts, before = facts_.parse(said[0], known), snapshot_.parse(said[3])
-        missing = facts_.missing(case, facts, before) + arrange.missing(said[2])
-        self._note(facts=facts, before=before, missing=missing, markers=(begin >= 0, False))
-        return not missing
+        asked = [
+            mark.command,
+            f"{arrange.command(case, profiler=profiler, own=self._own)}; {epilogue.CLEAR}",
+            snapshot_.command(facts_.FILES),
+            launch.unpack(case.payload) if case.payload else "true",
+            gcov.RESET if self._settings.coverage else "true",
+        ]
+        load = Load(binary, self._path)
+        if case.payload:
+            load = Load(binary, launch.ARCHIVE, 0o600)
+        begun = begin(self._guest, self._nonce, load, asked, self._command)
+        _, arranged, read, unpacked, _ = begun.said
+        begin_at = mark.end(MARKER)
+        if begin_at >= 0:
+            self._begin_at(begin_at)
+        facts, before = facts_.parse(read, options), snapshot_.parse(read)
+        missing = facts_.missing(case, facts, before) + arrange.missing(arranged)
+        self._note(facts=facts, before=before, missing=missing, markers=(begin_at >= 0, False))
+        if missing:
+            begun.kill()
+            return None
+        if unpacked.strip():
+            raise GuestLost(f"unpacking the test: {unpacked.strip()[:200]}")
+        return begun
 
     @property
     def _own(self) -> bool:
@@ -185,22 +188,17 @@ class _Run:
     def _ask_all(self, *commands: str, timeout: float = 60.0) -> list[str]:
         return ask_all(self._guest, self._nonce, *commands, timeout=timeout)
 
-    def _push(self, binary: bytes) -> None:
-        if not self._case.payload:
-            self._guest.push(binary, self._path)
-
-    def _start(self, binary: bytes) -> Running:
+    @property
+    def _command(self) -> str:
         case, seconds = self._case, self._settings.seconds
         if case.payload:
-            return self._guest.start(launch.prepared(self._guest, case.payload, binary, seconds))
+            return launch.command(case.payload, seconds)
         asked = ["-t", str(seconds)] if case.ours else []
-        return self._guest.start(self._least() + shlex.join([self._path, *asked, *case.args]))
+        return self._least() + shlex.join([self._path, *asked, *case.args])
 
-    def _reproduce(self, binary: bytes) -> None:
-        if self._settings.coverage:
-            ask(self._guest, gcov.RESET)
-        running = self._start(binary)
+    def _reproduce(self, running: Begun) -> None:
         start = time.monotonic()
+        running.go()
         keeper = PaceKeeper()
         try:
             self._watch(running, start, keeper)
