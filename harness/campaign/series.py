@@ -26,7 +26,7 @@ from harness.spec.machine import MACHINES, USUAL_MACHINE, MachineSpec, load_mach
 from harness.trial.atsplat import OnSplat
 from harness.trial.compile import binary_of, identity
 from harness.trial.evidence import Evidence
-from harness.trial.lean import lean
+from harness.trial.lean import Kept
 from harness.trial.trial import Trial, TrialResult
 from harness.trial.verdict import Outcome, Reason, Verdict
 
@@ -96,7 +96,7 @@ def run_series(
     engine: Engine | None = None,
     enough: Callable[[TrialResult], bool] = lambda result: False,
     resumed: Resumed | None = None,
-) -> tuple[Path, list[TrialResult]]:
+) -> tuple[Path, Kept]:
     """Build, run and record; the run's folder and the results, as they came, without what stands
     on disk (trial/lean.py).  ``on_result`` gets each of them whole.
 
@@ -114,7 +114,8 @@ def run_series(
         for case in plan.cases:
             resumed.check_reproducer(case.name, identity(case, binaries[case.name]).id)
     folder = resumed.folder if resumed else RunFolder(command, results)
-    done: list[TrialResult] = []
+    done = Kept()
+    over = False
     largest = max(map(plan.machine_of, plan.cases), key=lambda m: m.cpus, default=plan.machine)
     with contextlib.closing(folder), engine or local(plan.guests, largest, progress) as engine:
         for spec in plan.kernels:
@@ -138,7 +139,7 @@ def run_series(
                 for row in rows:
                     row.begun = resumed.runs_of(row.trial.case.name, kernel.name)
             for row, result in _all_of(rows, engine, folder):
-                done.append(lean(result))
+                done.append(result)
                 if result.frozen:  # each one takes the memory of a guest, and one is looked into
                     plan = replace(plan, on_splat=OnSplat.STOP)
                     for each in rows:
@@ -146,9 +147,10 @@ def run_series(
                 on_result(result)  # first: on a full disk the verdict is told, if not kept
                 folder.add(result, repeat(plan, spec, row.trial.case))
                 if enough(result):
+                    over = True
                     for each in rows:
                         each.over = True
-            if done and enough(done[-1]):
+            if over:
                 break
     return folder.path, done
 

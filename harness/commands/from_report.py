@@ -18,7 +18,7 @@ from harness.record.table import line, show
 from harness.record.text import plain
 from harness.spec.cases import load_cases
 from harness.trial.compile import LIBRARY
-from harness.trial.lean import lean
+from harness.trial.lean import Kept
 from harness.trial.trial import TrialResult
 from harness.trial.verdict import Outcome
 
@@ -65,14 +65,14 @@ def reproduce(args: argparse.Namespace, report: Report, plan: Series) -> int:
         print("\n".join(describe(plan)))
         return 0
     progress = default_progress()
-    results: list[TrialResult] = []
+    results = Kept()
     told: set[str] = set()
     begin = time.monotonic()
 
     ends = {"signature"} if args.until == "signature" else {"signature", "race"}
 
     def tell(result: TrialResult) -> None:
-        results.append(lean(result))
+        results.append(result)
         progress.say(line(result))
         how = same(report, result.evidence.splats)
         if how and how not in ends and how not in told:

@@ -22,7 +22,7 @@ from harness.record.folder import RESULTS, RunFolder
 from harness.record.table import at_splat_lines, kernel_name, line, show
 from harness.spec.case import TestCase
 from harness.spec.cases import load_cases, quick, select
-from harness.trial.lean import lean
+from harness.trial.lean import Kept
 from harness.trial.trial import TrialResult
 from harness.trial.verdict import Outcome
 
@@ -189,10 +189,10 @@ def run_plan(plan: Series, args: argparse.Namespace, resumed: resume.Resumed | N
         return 0
     progress = default_progress()
     command = ["harness", *sys.argv[1:]]
-    results: list[TrialResult] = []
+    results = Kept()
 
     def tell(result: TrialResult) -> None:
-        results.append(lean(result))
+        results.append(result)
         progress.say(line(result))
         for text in at_splat_lines(result):
             progress.say(text)
