@@ -134,6 +134,83 @@ static void limits(void)
 	cg_expect(group, 0, 0, "refused");
 }
 
+/*
+ * What has no reservation is charged twice as it is made, and either charge may be refused:
+ * then the other goes too.  A fault of a private and of a shared mapping, a copy on write,
+ * a page that fallocate() makes.
+ */
+enum refused { PRIVATE_FAULT, SHARED_FAULT, COPY, ALLOCATED, REFUSED };
+
+static const char *const refused_name[] = {
+	[PRIVATE_FAULT] = "fault of a private mapping",
+	[SHARED_FAULT] = "fault of a shared mapping",
+	[COPY] = "copy on write",
+	[ALLOCATED] = "fallocate()",
+};
+
+static void above_limit(char *page, enum refused what)
+{
+	struct caught caught;
+	char text[80];
+
+	snprintf(text, sizeof(text), "%s above a limit", refused_name[what]);
+	touch_write(page, 1, &caught);
+	if (caught_is(&caught, page, SIGBUS, BUS_ADRERR, text))
+		count_add(limited, 1);
+}
+
+static void refused(enum refused what, int rsvd)
+{
+	int fd = -1, flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, status;
+	char text[80], *p;
+	pid_t pid;
+
+	snprintf(text, sizeof(text), "%s, %s refused", refused_name[what],
+		 rsvd ? "reservation" : "page");
+	if (what == SHARED_FAULT || what == ALLOCATED) {
+		fd = huge_file("/dev/hugepages", 2 * HUGE_2M);
+		flags = MAP_SHARED;
+	}
+	p = mmap(NULL, 2 * HUGE_2M, PROT_READ | PROT_WRITE, flags | MAP_NORESERVE, fd, 0);
+	if (p == MAP_FAILED) {
+		fail("errno", "%s: mmap: %s", text, strerror(errno));
+		return;
+	}
+	cg_limit(group, rsvd, 1);
+	if (what == ALLOCATED) {
+		if (!fallocate(fd, 0, 0, 2 * HUGE_2M))
+			fail("errno", "%s: fallocate() of 2 pages succeeded", text);
+		else
+			count_add(limited, 1);
+	} else {
+		p[0] = 1;
+		pid = what == COPY ? fork() : 0;
+		if (what != COPY || !pid)
+			above_limit(what == COPY ? p : p + HUGE_2M, what);
+		if (what == COPY && !pid)
+			_exit(0);
+		if (pid > 0)
+			waitpid(pid, &status, 0);
+	}
+	cg_expect(group, 1, 1, text);
+	cg_limit(group, rsvd, -1);
+	munmap(p, 2 * HUGE_2M);
+	if (fd >= 0)
+		close(fd);
+	snprintf(text, sizeof(text), "%s, and unmapped", refused_name[what]);
+	cg_expect(group, 0, 0, text);
+}
+
+static void all_refused(void)
+{
+	int what;
+
+	for (what = 0; what < REFUSED; what++) {
+		refused(what, 0);
+		refused(what, 1);
+	}
+}
+
 /* A charge that comes before a failure goes with it: no page for the fault, no room to map. */
 static void failures(void)
 {
@@ -327,6 +404,7 @@ static void all_kinds(void)
 		charged(kinds[i]);
 	unreserved();
 	limits();
+	all_refused();
 	failures();
 	by_halves();
 	peaks();

@@ -23,7 +23,7 @@ CGROUP_MIGRATE_V1 = TestCase(
     exercised=(
         AtLeast("rounds", 1),
         AtLeast("moved", 20),
-        AtLeast("limited", 1),
+        AtLeast("limited", 8),
         AtLeast("reparented", 1),
         AtLeast("splits", 8),
         AtLeast("pgmigrate_success", 20, Source.VMSTAT),
@@ -49,7 +49,7 @@ CGROUP_MIGRATE_V2 = TestCase(
     exercised=(
         AtLeast("rounds", 1),
         AtLeast("moved", 20),
-        AtLeast("limited", 1),
+        AtLeast("limited", 8),
         AtLeast("reparented", 1),
         AtLeast("splits", 8),
         AtLeast("pgmigrate_success", 20, Source.VMSTAT),
