@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Self
 
 import jsonschema
@@ -18,6 +20,7 @@ from harness.commands import score as score_command
 from harness.errors import UsageError
 from harness.kernel.built import BuiltKernel
 from harness.paths import PROJECT
+from harness.progress import Progress
 from harness.spec.case import AtLeast, TestCase
 from harness.spec.machine import load_machine
 from harness.trial.evidence import Evidence
@@ -131,6 +134,68 @@ def test_what_fails_without_the_bug_too_tells_of_no_bug(
     assert card.document()["score"] == {"caught": 0, "bugs": 1, "not_run": 0, "false_alarms": 1}
 
 
+@pytest.mark.parametrize(
+    ("oracle", "text", "sure"),
+    [
+        ("splat", "KASAN: use-after-free Read in rmap_walk_anon", True),
+        ("splat", "INFO: task hung in pagecache_get_page", False),
+        ("instrumentation", "shareable_bad: 1, none expected", True),
+        ("counters", "node 0: free_hugepages was 16, is 15", False),
+        ("hang", "the reproducer did not end", False),
+    ],
+)
+def test_only_what_the_kernel_names_itself_is_certain(
+    cases: list[TestCase], oracle: str, text: str, sure: bool
+) -> None:
+    verdict = Verdict(Outcome.FAIL, (Reason(oracle, text),))
+    trial = Trial(cases[0], cases[0].reproducer, 4)
+    assert score.certain(TrialResult(trial, verdict, Evidence(), Path(), 0.0)) is sure
+
+
+class Checking(score_command._Runner):
+    """Knows what the base would say, and runs nothing."""
+
+    def __init__(self, card: scorecard.Scorecard, cases: list[TestCase], says: str) -> None:
+        self._plan = SimpleNamespace(cases=cases)  # type: ignore[assignment]
+        self._card, self._progress = card, Progress()
+        self.says, self.ran = says, list[tuple[str, int]]()
+
+    def _check(self, cases: Sequence[TestCase]) -> list[dict[str, Any]]:
+        self.ran += [(case.name, case.quick) for case in cases]
+        return [{"case": case.name, "verdict": self.says} for case in cases]
+
+
+def test_a_case_is_run_as_long_without_the_bug_before_it_counts(
+    cases: list[TestCase], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done, _ = attempts(cases, 60, monkeypatch, fails="punch")
+    hit = replace(done[-1], seconds=7)
+    card = scorecard.Scorecard(tmp_path / "s.json", scorecard.measured("b", 60, [], [], ""), [])
+    runner = Checking(card, cases, "PASS")
+    assert not runner._case_fails_on_base(hit)
+    assert not runner._case_fails_on_base(hit)  # once more for the next bug
+    assert runner.ran == [("punch", 7), ("punch", 7)]
+    assert not runner._case_fails_on_base(replace(hit, certain=True))
+    assert len(runner.ran) == 2
+    runner.says = "FAIL"
+    assert runner._case_fails_on_base(hit)
+    # What failed there once is not asked again, in a score that goes on either.
+    card.add(scorecard.row("control", "control", "", done, 60))
+    runner.ran.clear()
+    assert runner._case_fails_on_base(hit)
+    assert not runner.ran
+
+
+def test_a_catch_that_was_struck_is_named(
+    cases: list[TestCase], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done, _ = attempts(cases, 60, monkeypatch, fails="punch", on_control=lambda attempt: True)
+    score_command.show([scorecard.row("bug-a", "bug", "1", done, 60)])
+    said = capsys.readouterr().out
+    assert "caught 0 of 1" in said
+    assert "struck: bug-a by punch, which fails without the bug too\n  lost\n" in said
+
+
 def test_one_pass_over_the_cases_is_had_without_rounds(
     cases: list[TestCase], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,7 +238,7 @@ def test_names_of_bugs_are_whole_in_a_narrow_terminal(
 ) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", columns)
-    bug: dict[str, Any] = {"kind": "bug", "fault": "", "nearest": None, "alarms": []}
+    bug: dict[str, Any] = {"kind": "bug", "fault": "", "nearest": None, "attempts": []}
     name = "hwpoison-anon-rmap-locked-historical"
     case = "migrate_matrix[2M-private]"
     hit = {"case": case, "oracle": "O4", "at": 1.2}

@@ -55,6 +55,7 @@ _ORACLES = {
     "instrumentation": "O7",
 }
 _HANGS = ("hung", "lockup", "stall")
+_CERTAIN = ("splat", "instrumentation")
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,8 @@ class Attempt:
     """One trial of one case.  ``cost`` is its wall time in seconds, boot included; ``at`` is how
     much of the budget was spent when it splatted or told of a failure, or else when its reproducer
     ended; ``oracle`` is O1 to O7 for a FAIL, else empty.  ``on_control`` tells that the case fails
-    on the control too, so that its failing tells of no bug.
+    on the control too, so that its failing tells of no bug.  ``certain`` tells that the kernel
+    itself named what is wrong, which no slow host and no careless case can bring about.
     """
 
     case: str
@@ -76,6 +78,15 @@ class Attempt:
     exercised: tuple[Exercised, ...]
     folder: str
     on_control: bool = False
+    certain: bool = False
+
+
+def certain(result: TrialResult) -> bool:
+    """Whether a FAIL needs no second look: a report of the kernel, other than of a hang, or of a
+    patch that watches it.  Of all else the case says it, and may be wrong once in many runs.
+    """
+    reason = result.verdict.reasons[0]
+    return reason.oracle in _CERTAIN and oracle_of(result) != "O5"
 
 
 def oracle_of(result: TrialResult) -> str:
@@ -122,7 +133,8 @@ def attempts(
 
     No other trial is begun that the rest of the budget has no second for; the last one is cut
     short by what is left.  A case that is skipped is not tried again, nor one that ``on_control``
-    knows to fail without the bug; what that takes to find out is nobody's budget.
+    knows to fail without the bug; what that takes to find out is nobody's budget, and it is asked
+    of the FAIL that would be the bug's catch alone.
     """
     done: list[Attempt] = []
     spent = 0.0
@@ -155,10 +167,12 @@ def attempts(
             begin, _ = under_way.pop(future)
             result = future.result()
             keep(result)
-            attempt = _attempt(result, time.monotonic() - begin, spent)
+            # Not until now: what had ended while the control was asked waited for us.
+            cost = result.wall_seconds or time.monotonic() - begin
+            attempt = _attempt(result, cost, spent)
             spent += attempt.cost
             failed = attempt.outcome is Outcome.FAIL
-            if failed and not to_the_end:
+            if failed and not to_the_end and attempt.at <= budget and not over:
                 attempt = replace(attempt, on_control=on_control(attempt))
             done.append(attempt)
             if attempt.outcome is Outcome.SKIP or attempt.on_control:
@@ -175,6 +189,7 @@ def _attempt(result: TrialResult, cost: float, spent: float) -> Attempt:
         *(case.name, case.scenarios, result.trial.seconds, verdict.outcome, verdict.reason),
         *(oracle_of(result) if failed else "", round(cost, 1), round(at, 1)),
         *(result.evidence.exercised, f"{result.folder.parent.name}/{result.folder.name}"),
+        certain=failed and certain(result),
     )
 
 

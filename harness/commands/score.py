@@ -8,6 +8,7 @@ import math
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ from harness.trial.compile import binary_of
 from harness.trial.verdict import Outcome
 
 _CHECKS = "control-checks"
-"""The row of tests that failed with a bug, run without it."""
+"""The row of cases and tests that failed with a bug, run without it."""
 BUGS = GUESTS / "patches" / "reintroduce"
 INSTRUMENTS = GUESTS / "patches" / "instrument"
 
@@ -172,7 +173,7 @@ class _Runner:
         done = self._attempts(
             *(spec, kernel, cases, budget),
             to_the_end=patch is None,
-            on_control=self._fails_on_control if theirs else lambda attempt: False,
+            on_control=self._test_fails_on_base if theirs else self._case_fails_on_base,
         )
         near = nearest(done, patch, cases) if patch else None
         self._card.add(row(name, kind, content, done, budget, near))
@@ -214,25 +215,49 @@ class _Runner:
             **how,
         )
 
-    def _fails_on_control(self, attempt: Attempt) -> bool:
+    def _test_fails_on_base(self, attempt: Attempt) -> bool:
         """Whether a test of somebody else's fails on the base too, which is looked at once a test.
 
         Ours are held to pass there; theirs may ask for what an old kernel does not do.
         """
+        cases = [case for case in self._plan.cases if case.name == attempt.case]
+        return _failed(self._checked(attempt.case) or self._check(cases))
+
+    def _case_fails_on_base(self, attempt: Attempt) -> bool:
+        """Whether a case of ours fails without the bug as well, in a run as long, once more for
+        each bug: what it says wrongly once in many runs must not pass for a catch.
+        """
+        if attempt.certain:
+            return False
+        if _failed(self._checked(attempt.case)):
+            return True
+        cases = [
+            replace(case, quick=attempt.seconds)
+            for case in self._plan.cases
+            if case.name == attempt.case
+        ]
+        self._progress.say(f"{attempt.case} fails: {attempt.reason}; once more without the bug")
+        return _failed(self._check(cases))
+
+    def _checked(self, case: str) -> list[Json]:
+        """What is known of the case on the base."""
+        rows = [self._card.rows.get(name) for name in (_CHECKS, "control")]
+        told = [each for known in rows if known for each in known["attempts"]]
+        return [each for each in told if each["case"] == case]
+
+    def _check(self, cases: Sequence[TestCase]) -> list[Json]:
+        """Run them on the base, once each, in nobody's budget, and keep what came of it."""
+        spec = load_kernel(str(self._declare("control", None)))
+        kernel = build(spec, progress=self._progress, jobs=self._args.jobs)
+        self._make_template(kernel)
+        done = self._attempts(spec, kernel, cases, math.inf, to_the_end=True, rounds=0)
         known = self._card.rows.get(_CHECKS)
-        told = list(known["attempts"]) if known else []
-        found = [each for each in told if each["case"] == attempt.case]
-        if not found:
-            spec = load_kernel(str(self._declare("control", None)))
-            kernel = build(spec, progress=self._progress, jobs=self._args.jobs)
-            cases = [case for case in self._plan.cases if case.name == attempt.case]
-            done = self._attempts(spec, kernel, cases, math.inf, to_the_end=True, rounds=0)
-            checks = row(_CHECKS, "check", "", done, math.inf)
-            for key in ("attempts", "alarms"):
-                checks[key] = [*(known[key] if known else []), *checks[key]]
-            self._card.add(checks)
-            found = checks["attempts"][-len(done) :]
-        return any(each["verdict"] == Outcome.FAIL.value for each in found)
+        checks = row(_CHECKS, "check", "", done, math.inf)
+        found = list(checks["attempts"])
+        for key in ("attempts", "alarms"):
+            checks[key] = [*(known[key] if known else []), *checks[key]]
+        self._card.add(checks)
+        return found
 
     def _declare(self, name: str, patch: Path | None) -> Path:
         """The declaration of one bug's kernel, kept with the run so that it can be built again."""
@@ -246,14 +271,20 @@ class _Runner:
         return file
 
 
+def _failed(found: Sequence[Json]) -> bool:
+    return any(each["verdict"] == Outcome.FAIL.value for each in found)
+
+
 def line(found: Json) -> str:
     """One row in words."""
     name = found["name"]
     if found["fault"]:
         return f"{name}: not measured: {found['fault'].splitlines()[0]}"
     if found["kind"] != "bug":
-        alarms = len(found["alarms"])
-        return f"{name}: {alarms} false alarms in {len(found['attempts'])} trials"
+        alarms, trials = len(found["alarms"]), len(found["attempts"])
+        apart = sum(each["cost"] for each in found["attempts"])
+        apart_told = f", {apart:.0f} s that no bug was charged" if found["kind"] == "check" else ""
+        return f"{name}: {alarms} false alarms in {trials} trials{apart_told}"
     if hit := found["caught"]:
         return f"{name}: caught by {hit['case']} ({hit['oracle']}) after {hit['at']} s"
     near = found["nearest"]
@@ -298,6 +329,10 @@ def show(rows: Sequence[Json]) -> None:
     console.print(table)
     caught = sum(each["caught"] is not None for each in bugs)
     print(f"caught {caught} of {len(bugs)}")
+    for each in bugs:
+        for struck in (a for a in each["attempts"] if a["on_control"]):
+            print(f"struck: {each['name']} by {struck['case']}, which fails without the bug too")
+            print(f"  {struck['reason']}")
     for each in rows:
         if each["kind"] != "bug":
             print(line(each))
