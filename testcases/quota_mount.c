@@ -34,7 +34,7 @@
 #define PAGES 4
 #define OWNER 23
 
-static struct counter *rounds, *moved, *private_busy, *full;
+static struct counter *rounds, *moved, *private_busy, *full, *starved;
 static int nodes[2];
 
 static void expect_free(const char *path, long pages, const char *when)
@@ -156,6 +156,52 @@ static void overfull(const char *path)
 	huge_close(&h);
 	expect_free(path, PAGES, "emptied");
 	count_add(full, 1);
+}
+
+/*
+ * The mount would have the pages, and the pool has not: the charge comes first, and has to
+ * go again when mmap(), a fault or fallocate() is refused for want of pages.
+ */
+static void empty_pool(const char *path)
+{
+	static const int flags[] = { MAP_SHARED, MAP_PRIVATE };
+	struct caught caught;
+	struct pool all;
+	int fd, i, turn;
+	char *p;
+
+	pool_read(&all);
+	for (i = 0; i < all.n_nodes; i++)
+		pool_node_set(all.node[i], !i);
+	for (i = 0; i < 2; i++) {
+		fd = huge_file(path, 3 * HUGE_2M);
+		for (turn = 0; turn < 2; turn++) {
+			p = mmap(NULL, 3 * HUGE_2M, PROT_READ | PROT_WRITE, flags[i], fd, 0);
+			if (p != MAP_FAILED || errno != ENOMEM)
+				fail("errno", "mmap of 3 pages, 1 in the pool: %s",
+				     p == MAP_FAILED ? strerror(errno) : "succeeded");
+			expect_free(path, PAGES, "mmap found no pages in the pool");
+		}
+		p = mmap(NULL, 3 * HUGE_2M, PROT_READ | PROT_WRITE, flags[i] | MAP_NORESERVE, fd,
+			 0);
+		if (p == MAP_FAILED) {
+			fail("errno", "MAP_NORESERVE of 3 pages: %s", strerror(errno));
+		} else {
+			p[0] = 1;
+			expect_free(path, PAGES - 1, "the only page of the pool");
+			touch_write(p + HUGE_2M, 1, &caught);
+			if (caught_is(&caught, p + HUGE_2M, SIGBUS, BUS_ADRERR,
+				      "fault with an empty pool"))
+				count_add(starved, 1);
+			if (!fallocate(fd, 0, HUGE_2M, HUGE_2M) || errno != ENOSPC)
+				fail("errno", "fallocate with an empty pool: %s", strerror(errno));
+			expect_free(path, PAGES - 1, "a fault found no page in the pool");
+			munmap(p, 3 * HUGE_2M);
+		}
+		close(fd);
+		expect_free(path, PAGES, "after refusals for want of pages");
+	}
+	pool_restore(&all);
 }
 
 /* min_size= holds a reservation from the mount on; it is used, and comes back. */
@@ -346,6 +392,7 @@ int main(int argc, char **argv)
 	moved = counter("moved");
 	private_busy = counter("private_busy");
 	full = counter("full");
+	starved = counter("starved");
 	if (memory_nodes(nodes, 2) < 2)
 		skip("two nodes with memory are needed");
 	catch_signals();
@@ -356,6 +403,7 @@ int main(int argc, char **argv)
 		shared_file(path, FALLOCATED);
 		private_file(path);
 		overfull(path);
+		empty_pool(path);
 		err = umount_huge(path);
 		if (err)
 			fail("errno", "umount: %s", strerror(err));

@@ -23,6 +23,7 @@ QUOTA_MOUNT = TestCase(
         AtLeast("rounds", 1),
         AtLeast("moved", 12),
         AtLeast("full", 1),
+        AtLeast("starved", 2),
         AtLeast("pgmigrate_success", 12, Source.VMSTAT),
     ),
     detectors=(Detector.KASAN, Detector.LOCKDEP),
