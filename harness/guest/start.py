@@ -213,7 +213,7 @@ class Start:
         timeout: float,
     ) -> int:
         """Console offset behind the marker's line."""
-        marker = re.compile(rb"harness: ready %s\r?\n" % self._keys.nonce.encode())
+        marker = b"harness: ready " + self._keys.nonce.encode()
         read, tail = 0, b""
         quiet = Quiet(Lived(qemu.pid).seconds)
         while True:
@@ -222,8 +222,9 @@ class Start:
                 data = stream.read()
             read += len(data)
             tail += data
-            if match := marker.search(tail):
-                return read - len(tail) + match.end()
+            at = tail.find(marker)
+            if at >= 0 and (end := tail.find(b"\n", at)) >= 0:
+                return read - len(tail) + end + 1
             tail = tail[-(1 << 12) :]
             if data:
                 stage.note(_clean(tail).rstrip("\n").rpartition("\n")[2])
