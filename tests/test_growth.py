@@ -34,6 +34,8 @@ OPTIONS = {"CONFIG_KASAN": "y", "CONFIG_PROVE_LOCKING": "y", "CONFIG_HUGETLBFS":
 def _bench(monkeypatch: pytest.MonkeyPatch) -> None:
     """Guests that report a race at once, each from another process and another time."""
     monkeypatch.setattr("harness.trial.run.DRAIN_QUIET", 0.0)
+    monkeypatch.setattr("os.fsync", lambda file: None)
+    monkeypatch.setenv("HUGETLB_HARNESS_HISTORY", "")
     text = CONSOLE.read_bytes()
     report = text[text.index(b"=" * 60) :].partition(b"\n")[2]
     number = iter(range(10_000))
