@@ -13,6 +13,7 @@ from harness.guest.seam import LifeEvent
 from harness.spec.case import TestCase
 from harness.trial.evidence import Evidence
 from harness.trial.pace import LATE
+from harness.trial.snapshot import set_anew
 from harness.trial.verdict import Outcome, Reason, Verdict
 
 TAINTS = {
@@ -77,7 +78,7 @@ def _failures(case: TestCase, seen: Evidence) -> Iterator[Reason]:
     if not case.foreign:
         yield from _signals(seen)
     if not _keeps(case, seen):
-        yield from _drifts(seen)
+        yield from _drifts(case, seen)
 
 
 def _keeps(case: TestCase, seen: Evidence) -> bool:
@@ -96,11 +97,15 @@ def _signals(seen: Evidence) -> Iterator[Reason]:
         yield Reason("signal", f"the reproducer was ended by {name}")
 
 
-def _drifts(seen: Evidence) -> Iterator[Reason]:
-    for drift in seen.drift:
+def _drifts(case: TestCase, seen: Evidence) -> Iterator[Reason]:
+    drifts = seen.drift
+    if case.payload and seen.before and seen.after:
+        own_doing = set_anew(seen.before, seen.after)
+        drifts = tuple(d for d in drifts if d.node < 0 or d.counter not in own_doing)
+    for drift in drifts:
         yield Reason("counters", str(drift))
     # A page that the drift has named already is missed a second time when the pool shrinks.
-    for leak in () if seen.drift else seen.leaks:
+    for leak in () if drifts else seen.leaks:
         yield Reason("leak", str(leak))
 
 
@@ -169,7 +174,7 @@ def _doubts(case: TestCase, seen: Evidence) -> Iterator[Reason]:
         # back: it may leave files, or set the pools itself.
         if not seen.overdue:
             yield from _signals(seen)
-            yield from _drifts(seen)
+            yield from _drifts(case, seen)
         yield Reason(
             "exercised", "nothing says whether the path was taken: no counts with this reproducer"
         )

@@ -30,6 +30,10 @@ DEBIAN = "/debian"
 LIBRARIES = "lib"
 ARCHIVE = "/tmp/payload.tar"
 """Where it comes to, to be unpacked."""
+SHARE = 0.4
+"""Of its time an LTP test is told to run so much, all its parts together, and so comes to its end.
+It tells time by the guest's clock, which goes half as fast where the guest gets half a CPU, and
+what it does before and after is not in it."""
 
 # With what is mounted below: cgroups, debugfs, the huge pages' file system.
 _BIND = (
@@ -119,8 +123,7 @@ def command(payload: Payload, seconds: int) -> str:
     settings = {"LD_LIBRARY_PATH": f"{FOLDER}:{FOLDER}/{LIBRARIES}"} if not payload.debian else {}
     settings |= dict(payload.environment)
     if payload.dialect is Dialect.LTP and payload.runtime:
-        # Both of a test's halves are to be reached, not only the first.
-        settings["LTP_RUNTIME_MUL"] = f"{max(0.01, 0.8 * seconds / payload.runtime):.2f}"
+        settings["LTP_RUNTIME_MUL"] = f"{max(0.01, SHARE * seconds / payload.runtime):.2f}"
     words = [f"{name}={shlex.quote(value)}" for name, value in settings.items()]
     line = f"cd {FOLDER} && {' '.join(['exec', 'env', *words])} {shlex.join(payload.command)}"
     return f"exec chroot {DEBIAN} /bin/bash -c {shlex.quote(line)}" if payload.debian else line

@@ -158,7 +158,7 @@ def pool_drift(before: Snapshot, after: Snapshot, *, own: bool = True) -> tuple[
     ``own`` tells that the guest is the harness's own; elsewhere others make cgroups too.
     """
     drifts = [
-        Drift(f"{kind}_hugepages ({size >> 20} MiB)", node, pages, after.pools[node, size, kind])
+        Drift(_pool_name(kind, size), node, pages, after.pools[node, size, kind])
         for (node, size, kind), pages in sorted(before.pools.items())
         if after.pools.get((node, size, kind), pages) != pages
     ]
@@ -174,6 +174,33 @@ def pool_drift(before: Snapshot, after: Snapshot, *, own: bool = True) -> tuple[
         if value != before.cgroup.get(name, 0)
     ]
     return tuple(drifts)
+
+
+def _pool_name(kind: str, size: int) -> str:
+    return f"{kind}_hugepages ({size >> 20} MiB)"
+
+
+def set_anew(before: Snapshot, after: Snapshot) -> frozenset[str]:
+    """The counters of pools that were emptied and filled again by their total: the kernel then
+    spreads the pages over the nodes as its turn goes, so that some lie on another node.
+
+    As many in all, and what a node has more of is free there: a page that was lost, or that is
+    counted for the wrong node, looks otherwise.
+    """
+    found = set[str]()
+    for size in {size for _, size, _ in before.pools}:
+        nodes = {node for node, each, _ in before.pools if each == size}
+
+        def grown(node: int, kind: str, size: int = size) -> int:
+            key = (node, size, kind)
+            return after.pools.get(key, 0) - before.pools.get(key, 0)
+
+        if not sum(grown(node, "nr") for node in nodes) and all(
+            grown(node, "nr") == grown(node, "free") and not grown(node, "surplus")
+            for node in nodes
+        ):
+            found |= {_pool_name(kind, size) for kind in ("nr", "free")}
+    return frozenset(found)
 
 
 _CGROUP_WORDS = {"cgroups": "num_cgroups of hugetlb in /proc/cgroups"}
