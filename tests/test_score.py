@@ -267,6 +267,20 @@ def test_perfect_is_all_caught_and_a_clean_control(
     assert "no scenario), exercised" in score_command.line(missed)
 
 
+def test_a_bug_whose_guests_never_came_to_a_test_is_not_measured(
+    cases: list[TestCase], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done, _ = attempts(cases, 60, monkeypatch)
+    assert score_command.unmeasured(done) == "" == score_command.unmeasured([])
+    lost = [replace(each, outcome=Outcome.ERROR, reason="no boot") for each in done]
+    assert score_command.unmeasured([*lost, done[0]]) == ""
+    fault = score_command.unmeasured(lost)
+    assert "no boot" in fault
+    card = scorecard.Scorecard(tmp_path / "s.json", scorecard.measured("b", 60, [], [], ""), [])
+    card.add(scorecard.row("bug", "bug", "1", lost, 60, fault=fault))
+    assert not card.known("bug", "1") and card.document()["score"]["not_run"] == 1
+
+
 def test_what_is_seen_beyond_the_budget_is_not_caught(
     cases: list[TestCase], monkeypatch: pytest.MonkeyPatch
 ) -> None:

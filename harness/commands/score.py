@@ -17,7 +17,7 @@ from rich.table import Table
 
 from harness.campaign.engine import Engine, local
 from harness.campaign.relevance import order
-from harness.campaign.score import Attempt, attempts, find_patches, nearest
+from harness.campaign.score import ROUNDS, Attempt, attempts, find_patches, nearest
 from harness.campaign.scorecard import Json, Scorecard, content_of, measured, row
 from harness.campaign.series import Series, repeat, series
 from harness.commands import payload
@@ -173,10 +173,13 @@ class _Runner:
         done = self._attempts(
             *(spec, kernel, cases, budget),
             to_the_end=patch is None,
+            # Theirs run as long as they run: a third go of each is what the second was.
+            rounds=1 if theirs else ROUNDS,
             on_control=self._test_fails_on_base if theirs else self._case_fails_on_base,
         )
         near = nearest(done, patch, cases) if patch else None
-        self._card.add(row(name, kind, content, done, budget, near))
+        fault = unmeasured(done)
+        self._card.add(row(name, kind, content, done, budget, near, fault))
         self._progress.say(line(self._card.rows[name]))
 
     def _make_template(self, kernel: BuiltKernel) -> None:
@@ -273,6 +276,14 @@ class _Runner:
 
 def _failed(found: Sequence[Json]) -> bool:
     return any(each["verdict"] == Outcome.FAIL.value for each in found)
+
+
+def unmeasured(done: Sequence[Attempt]) -> str:
+    """Why nobody can say that a bug was missed: its guests never came to a test.  Else empty."""
+    lost = [attempt for attempt in done if attempt.outcome is Outcome.ERROR]
+    if lost and len(lost) == len(done):
+        return f"no trial came to a verdict: {lost[0].reason}"
+    return ""
 
 
 def line(found: Json) -> str:
