@@ -226,6 +226,16 @@ def test_a_runtime_is_cut_to_the_time_that_there_is(case: TestCase) -> None:
     assert "LTP_RUNTIME_MUL=0.05" in launch.command(case.payload, 60)
 
 
+def test_a_payload_starts_without_a_limit_of_locked_memory(case: TestCase, tmp_path: Path) -> None:
+    assert case.payload
+    asks = dataclasses.replace(case.payload, command=("sh", "-c", "ulimit -l; pwd"))
+    line = launch.command(asks, 9).replace(launch.FOLDER, str(tmp_path))
+    if subprocess.run(["sh", "-c", "ulimit -l unlimited"], capture_output=True).returncode:
+        pytest.skip("this user may not lift the limit")
+    done = subprocess.run(["sh", "-c", f"ulimit -S -l 64; {line}"], capture_output=True, text=True)
+    assert done.stdout.split() == ["unlimited", str(tmp_path)]
+
+
 def test_a_program_in_a_debian_root_is_run_there(case: TestCase) -> None:
     assert case.payload
     inside = dataclasses.replace(case.payload, debian=True, command=("bash", "a b.sh"))

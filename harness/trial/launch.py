@@ -125,5 +125,7 @@ def command(payload: Payload, seconds: int) -> str:
     if payload.dialect is Dialect.LTP and payload.runtime:
         settings["LTP_RUNTIME_MUL"] = f"{max(0.01, SHARE * seconds / payload.runtime):.2f}"
     words = [f"{name}={shlex.quote(value)}" for name, value in settings.items()]
-    line = f"cd {FOLDER} && {' '.join(['exec', 'env', *words])} {shlex.join(payload.command)}"
+    # Root may lock what it likes, but some tests go by the limit, and skip at its 64 kB.
+    start = " ".join(["exec env", *words, shlex.join(payload.command)])
+    line = f"cd {FOLDER} && {{ ulimit -l unlimited 2>/dev/null; {start}; }}"
     return f"exec chroot {DEBIAN} /bin/bash -c {shlex.quote(line)}" if payload.debian else line
