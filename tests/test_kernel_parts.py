@@ -12,9 +12,12 @@ from harness.kernel.apt import mirrors
 from harness.kernel.config import decides_config, dropped
 from harness.kernel.make import failure
 from harness.kernel.modules import load_order
+from harness.kernel.source import resolve
 from harness.kernel.tools import check_room, digest, require
 from harness.kernel.workspace import Workspace, entered, make_room, sweep
 from harness.progress import Progress
+from harness.spec.kernel import WorkingTree
+from tests.fake_kernel import commit_all, git, make_spec, make_tree
 
 LOG = Path("build.log")
 ROOT = Path("/cache/tree")
@@ -185,6 +188,19 @@ def test_mirrors_of_either_form() -> None:
     )
     with pytest.raises(EnvironmentFault, match="no Debian mirror"):
         mirrors("deb http://ubuntu.example/ubuntu noble main\n")
+
+
+def test_clean_tree_of_a_developer_is_the_tree_of_its_commit(tmp_path: Path) -> None:
+    """Links to folders and to nowhere included, which are tracked in spite of .gitignore."""
+    tree = make_tree(tmp_path / "linux")
+    (tree / "tracked.o").write_text("an object")
+    for name, target in (("folder.o", "mm"), ("nowhere.o", "gone")):
+        (tree / name).symlink_to(target)
+    commit_all(tree)
+    git(tree, "add", "-f", "tracked.o", "folder.o", "nowhere.o")
+    git(tree, "commit", "-qm", "one more")
+    found = resolve(make_spec(tmp_path, WorkingTree(tree)), tmp_path / "cache", Progress())
+    assert found.tree == git(tree, "rev-parse", "HEAD^{tree}")
 
 
 def test_modules_load_after_what_they_need() -> None:

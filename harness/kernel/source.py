@@ -185,15 +185,18 @@ def _add_tracked(folder: Path, store: Store, index: Path) -> None:
     )
     argv = ["git", "-c", "core.fsmonitor=false", "ls-files", "-z", "-c", "-i", "--exclude-standard"]
     listed = capture(argv, env=env, cwd=folder).out.split(b"\0")
-    there = [
-        name
-        for name in listed
-        if name and os.path.lexists(path := folder / os.fsdecode(name)) and not path.is_dir()
-    ]
+    there = [name for name in listed if name and _is_one(folder / os.fsdecode(name))]
     # Not by "add -f", which compares each path of the index with each that is asked for: in a
     # tree made of a Debian source, whose .gitignore names every file, that took minutes.
     words = ("update-index", "--add", "-z", "--stdin")
     store.git(*words, index=index, tree=folder, stdin=b"".join(name + b"\0" for name in there))
+
+
+def _is_one(path: Path) -> bool:
+    """Whether it is a file, or a link to whatever there may be; a folder holds another repository,
+    or took a file's place.
+    """
+    return path.is_symlink() or path.is_file()
 
 
 def shown(source: Source) -> str:
