@@ -85,8 +85,7 @@ int main(int argc, char **argv)
 	moved = counter("moved");
 	not_moved = counter("not_moved");
 	forked = counter("forked");
-	if (memory_nodes(nodes, 2) < 2)
-		skip("two nodes with memory are needed");
+	two_nodes(nodes);
 
 	owner = getpid();
 	page = map_huge(1);

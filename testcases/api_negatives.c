@@ -191,8 +191,7 @@ int main(int argc, char **argv)
 	repro_start(argc, argv);
 	refused = counter("refused");
 	moved = counter("moved");
-	if (memory_nodes(nodes, 2) < 2)
-		skip("two nodes with memory are needed");
+	two_nodes(nodes);
 	catch_signals();
 	pool_read(&before);
 	for (i = 0; i < sizeof(kinds) / sizeof(*kinds); i++) {

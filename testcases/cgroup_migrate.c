@@ -24,6 +24,7 @@
 #include <fcntl.h>
 #include <linux/mempolicy.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -467,8 +468,7 @@ int main(int argc, char **argv)
 	limited = counter("limited");
 	reparented = counter("reparented");
 	splits = counter("splits");
-	if (memory_nodes(nodes, 2) < 2)
-		skip("two nodes with memory are needed");
+	two_nodes(nodes);
 	catch_signals();
 	pool_read(&before);
 	cg_mount(at + 1 < argc ? atoi(argv[at + 1]) : 1);

@@ -137,8 +137,7 @@ int main(int argc, char **argv)
 	rounds = counter("rounds");
 	copied = counter("copied");
 	moved = counter("moved");
-	if (memory_nodes(nodes, 2) < 2)
-		skip("two nodes with memory are needed");
+	two_nodes(nodes);
 	catch_signals();
 	pool_read(&before);
 	said = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

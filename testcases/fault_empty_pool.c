@@ -68,8 +68,7 @@ int main(int argc, char **argv)
 	touched = counter("touched");
 	moved = counter("moved");
 	not_moved = counter("not_moved");
-	if (memory_nodes(nodes, 2) < 2)
-		skip("two nodes with memory are needed");
+	two_nodes(nodes);
 	catch_signals();
 	pool_read(&all);
 	if (all.free != all.nr || all.resv || all.surplus)

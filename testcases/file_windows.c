@@ -522,8 +522,7 @@ int main(int argc, char **argv)
 	reads = counter("reads");
 	kept = counter("kept");
 	private_holes = counter("private_holes");
-	if (memory_nodes(nodes, 2) < 2)
-		skip("two nodes with memory are needed");
+	two_nodes(nodes);
 	catch_signals();
 	pool_read(&before);
 	said = (struct said *)shared_words(sizeof(*said) / sizeof(long) + 1);

@@ -382,8 +382,7 @@ int main(int argc, char **argv)
 	held = counter("held");
 	direct = counter("direct");
 	populated = counter("populated");
-	if (memory_nodes(nodes, 2) < 2)
-		skip("two nodes with memory are needed");
+	two_nodes(nodes);
 	catch_signals();
 	pool_read(&before);
 	do {

@@ -500,8 +500,7 @@ int main(int argc, char **argv)
 	errors = counter("errors");
 	operations = counter("operations");
 	forks = counter("forks");
-	if (memory_nodes(nodes, 2) < 2)
-		skip("two nodes with memory are needed");
+	two_nodes(nodes);
 	catch_signals();
 	source = mmap(NULL, HUGE_2M, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	pattern_write(source, HUGE_2M, OWNER, 0);

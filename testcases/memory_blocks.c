@@ -169,8 +169,7 @@ int main(int argc, char **argv)
 	refused = counter("refused");
 	evicted = counter("evicted");
 	touched = counter("touched");
-	if (memory_nodes(nodes, 2) < 2)
-		skip("two nodes with memory are needed");
+	two_nodes(nodes);
 	bytes = read_number(BLOCKS "/block_size_bytes", 16, 0);
 	if (!bytes)
 		skip("no %s: CONFIG_MEMORY_HOTREMOVE", BLOCKS);

@@ -255,8 +255,7 @@ int main(int argc, char **argv)
 			cells[kind][way] = counter(name);
 		}
 	}
-	if (memory_nodes(nodes, 2) < 2)
-		skip("two nodes with memory are needed");
+	two_nodes(nodes);
 	catch_signals();
 	pool_use(page_bytes);
 	pool_read(&before);

@@ -250,8 +250,7 @@ int main(int argc, char **argv)
 	answers = counter("answers");
 	moved = counter("moved");
 	refused = counter("refused");
-	if (memory_nodes(nodes, 2) < 2)
-		skip("two nodes with memory are needed");
+	two_nodes(nodes);
 	catch_signals();
 	seed = at < argc ? atoi(argv[at]) : getpid();
 	printf("seed %u\n", seed);

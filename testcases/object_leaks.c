@@ -297,8 +297,7 @@ int main(int argc, char **argv)
 
 	operations = counter("operations");
 	watched = counter("watched");
-	if (memory_nodes(nodes, 2) < 2)
-		skip("two nodes with memory are needed");
+	two_nodes(nodes);
 	if (access("/sys/kernel/slab/kmalloc-64/objects", R_OK))
 		skip("no /sys/kernel/slab/kmalloc-64/objects: CONFIG_SLUB_DEBUG");
 	catch_signals();

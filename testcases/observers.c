@@ -257,8 +257,7 @@ int main(int argc, char **argv)
 	told_of = counter("told_of");
 	woken = counter("woken");
 	dumped = counter("dumped");
-	if (memory_nodes(nodes, 2) < 2)
-		skip("two nodes with memory are needed");
+	two_nodes(nodes);
 	catch_signals();
 	pool_read(&before);
 	target = getpid();

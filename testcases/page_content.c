@@ -434,8 +434,7 @@ int main(int argc, char **argv)
 	fresh = counter("fresh");
 	copied = counter("copied");
 	moved = counter("moved");
-	if (memory_nodes(nodes, 2) < 2)
-		skip("two nodes with memory are needed");
+	two_nodes(nodes);
 	catch_signals();
 	pool_read(&before);
 	do {

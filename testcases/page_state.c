@@ -299,8 +299,7 @@ int main(int argc, char **argv)
 	moved = counter("moved");
 	kept = counter("kept");
 	read_back = counter("read_back");
-	if (memory_nodes(nodes, 2) < 2)
-		skip("two nodes with memory are needed");
+	two_nodes(nodes);
 	if (number_at("/proc/kpageflags", 0) == ~0ULL)
 		skip("no /proc/kpageflags: CONFIG_PROC_PAGE_MONITOR");
 	catch_signals();

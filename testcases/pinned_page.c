@@ -191,8 +191,7 @@ int main(int argc, char **argv)
 	released = counter("released");
 	direct = counter("direct");
 	moved = counter("moved");
-	if (memory_nodes(nodes, 2) < 2)
-		skip("two nodes with memory are needed");
+	two_nodes(nodes);
 	catch_signals();
 	pool_read(&before);
 	for (i = 0; i < sizeof(kinds) / sizeof(*kinds); i++)

@@ -136,8 +136,7 @@ int main(int argc, char **argv)
 	mapped = counter("mapped");
 	shared = counter("shared");
 	moved = counter("moved");
-	if (memory_nodes(nodes, 2) < 2)
-		skip("two nodes with memory are needed");
+	two_nodes(nodes);
 	catch_signals();
 	pool_read(&before);
 	file = huge_file("/dev/hugepages", HUGE_1G);

@@ -241,8 +241,7 @@ int main(int argc, char **argv)
 	rounds[PUNCH] = counter("holes");
 	shared_tables = counter("shared_tables");
 	not_shared = counter("not_shared");
-	if (memory_nodes(nodes, 2) < 2)
-		skip("two nodes with memory are needed");
+	two_nodes(nodes);
 	state = (struct state *)shared_words(sizeof(*state) / sizeof(long) + 1);
 	fd = huge_memfd(PUD_BYTES);
 	child("attacker", attacker, NULL);

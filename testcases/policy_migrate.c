@@ -17,6 +17,7 @@
 #define _GNU_SOURCE
 #include "catch.h"
 #include "huge.h"
+#include "phys.h"
 #include "pool.h"
 #include "race.h"
 #include "repro.h"
@@ -263,16 +264,9 @@ static void shared_table(void)
 static int put(const char *folder, const char *file, const char *text)
 {
 	char path[200];
-	int fd, err = 0;
 
 	snprintf(path, sizeof(path), "%s/%s", folder, file);
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (fd < 0)
-		return errno;
-	if (write(fd, text, strlen(text)) < 0)
-		err = errno;
-	close(fd);
-	return err;
+	return write_file(path, text);
 }
 
 /* The pages of a task follow the nodes of its cpuset. */
@@ -331,8 +325,7 @@ int main(int argc, char **argv)
 	refused = counter("refused");
 	by_cpuset = counter("by_cpuset");
 	behind_table = counter("behind_table");
-	if (memory_nodes(nodes, 2) < 2)
-		skip("two nodes with memory are needed");
+	two_nodes(nodes);
 	catch_signals();
 	pool_read(&before);
 	do {

@@ -368,8 +368,7 @@ int main(int argc, char **argv)
 	refused = counter("refused");
 	surplus = counter("surplus");
 	agreed = counter("agreed");
-	if (memory_nodes(nodes, 2) < 2)
-		skip("two nodes with memory are needed");
+	two_nodes(nodes);
 	catch_signals();
 	pool_read(&all);
 	if (all.free != all.nr || all.resv || all.surplus || all.n_nodes != 2)

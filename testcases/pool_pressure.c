@@ -299,8 +299,7 @@ int main(int argc, char **argv)
 	resized = counter("resized");
 	raced = counter("raced");
 	exact = counter("exact");
-	if (memory_nodes(nodes, 2) < 2)
-		skip("two nodes with memory are needed");
+	two_nodes(nodes);
 	catch_signals();
 	pool_read(&all);
 	if (all.free != all.nr || all.resv || all.surplus)

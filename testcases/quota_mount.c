@@ -393,8 +393,7 @@ int main(int argc, char **argv)
 	private_busy = counter("private_busy");
 	full = counter("full");
 	starved = counter("starved");
-	if (memory_nodes(nodes, 2) < 2)
-		skip("two nodes with memory are needed");
+	two_nodes(nodes);
 	catch_signals();
 	pool_read(&before);
 	do {

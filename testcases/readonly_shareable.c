@@ -151,8 +151,7 @@ int main(int argc, char **argv)
 	rounds = counter("rounds");
 	moved = counter("moved");
 	shared_tables = counter("shared_tables");
-	if (memory_nodes(nodes, 2) < 2)
-		skip("two nodes with memory are needed");
+	two_nodes(nodes);
 	child("reader", reader, NULL);
 	repro_wait();
 	return repro_end();

@@ -465,8 +465,7 @@ int main(int argc, char **argv)
 	moved = counter("moved");
 	refused = counter("refused");
 	forked = counter("forked");
-	if (memory_nodes(nodes, 2) < 2)
-		skip("two nodes with memory are needed");
+	two_nodes(nodes);
 	catch_signals();
 	seed = at < argc ? atoi(argv[at]) : getpid();
 	printf("seed %u\n", seed);

@@ -410,8 +410,7 @@ int main(int argc, char **argv)
 	removed = counter("removed");
 	zeroed = counter("zeroed");
 	beyond = counter("beyond");
-	if (memory_nodes(nodes, 2) < 2)
-		skip("two nodes with memory are needed");
+	two_nodes(nodes);
 	pool_read(&before);
 	child("changer", changer, &before);
 	repro_wait();

@@ -268,8 +268,7 @@ int main(int argc, char **argv)
 	raced = counter("raced");
 	stale = counter("stale");
 	moved = counter("moved");
-	if (memory_nodes(nodes, 2) < 2)
-		skip("two nodes with memory are needed");
+	two_nodes(nodes);
 	catch_signals();
 	pool_read(&before);
 	source = mmap(NULL, HUGE_2M, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #define _GNU_SOURCE
 #include "cg.h"
+#include "phys.h"
 #include "repro.h"
 
 #include <errno.h>
@@ -18,16 +19,9 @@ static int v2;
 static int put(const char *group, const char *file, const char *text)
 {
 	char path[200];
-	int fd, err = 0;
 
 	snprintf(path, sizeof(path), "%s/%s/%s", root, group, file);
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (fd < 0)
-		return errno;
-	if (write(fd, text, strlen(text)) < 0)
-		err = errno;
-	close(fd);
-	return err;
+	return write_file(path, text);
 }
 
 /* Of a file that begins with a word, the number behind it. */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #define _GNU_SOURCE
 #include "inject.h"
+#include "phys.h"
 #include "repro.h"
 
 #include <errno.h>
@@ -30,18 +31,6 @@ static struct {
 static __thread int fd;
 static __thread pid_t fd_of;
 
-static int put(const char *file, const char *value)
-{
-	int file_fd = open(file, O_WRONLY | O_CLOEXEC), err = 0;
-
-	if (file_fd < 0)
-		return errno;
-	if (write(file_fd, value, strlen(value)) < 0)
-		err = errno;
-	close(file_fd);
-	return err;
-}
-
 void inject_prepare(void)
 {
 	size_t i;
@@ -57,7 +46,7 @@ void inject_prepare(void)
 		if (read(file, settings[i].before, sizeof(settings[i].before) - 1) < 0)
 			settings[i].before[0] = 0;
 		close(file);
-		err = put(settings[i].file, settings[i].value);
+		err = write_file(settings[i].file, settings[i].value);
 		if (err)
 			skip("%s: %s", settings[i].file, strerror(err));
 	}
@@ -68,7 +57,7 @@ void inject_restore(void)
 	size_t i;
 
 	for (i = 0; i < SETTINGS; i++)
-		put(settings[i].file, settings[i].before);
+		write_file(settings[i].file, settings[i].before);
 }
 
 void inject_arm(int n)

@@ -56,8 +56,7 @@ void movers_prepare(void)
 	moved = counter("moved");
 	not_moved = counter("not_moved");
 	gone = counter("gone");
-	if (memory_nodes(nodes, 2) < 2)
-		skip("two nodes with memory are needed");
+	two_nodes(nodes);
 }
 
 static int legal(int error)

@@ -547,6 +547,12 @@ int memory_nodes(int *nodes, int max)
 	return n;
 }
 
+void two_nodes(int nodes[2])
+{
+	if (memory_nodes(nodes, 2) < 2)
+		skip("two nodes with memory are needed");
+}
+
 void *map_huge(size_t n)
 {
 	void *p = mmap(NULL, n * HUGE_2M, PROT_READ | PROT_WRITE,

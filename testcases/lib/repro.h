@@ -69,6 +69,9 @@ int repro_end(void);
 /* Nodes that have memory, in order; how many there are, at most max. */
 int memory_nodes(int *nodes, int max);
 
+/* The first two of them; skips where there is only one. */
+void two_nodes(int nodes[2]);
+
 /* A private anonymous mapping of n 2 MiB huge pages, untouched. */
 void *map_huge(size_t n);
 
