@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -477,3 +478,50 @@ def test_reproducer_is_told_by_what_runs(tmp_path: Path) -> None:
     assert identity(dataclasses.replace(case, args=("2",)), Path("gone")).id == ""
     args = dataclasses.replace(case, args=("2",))
     assert identity(args, compile_reproducer(case.reproducer, cache=tmp_path)).id != made[0].id
+
+
+_COUNTING = """
+#include "repro.h"
+#include <sys/mman.h>
+int main(int argc, char **argv)
+{
+	struct counter *turns;
+	char *page;
+
+	repro_start(argc, argv);
+	turns = counter("turns");
+	while (running()) {
+		page = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		*page = 1;
+		munmap(page, 4096);
+		count_add(turns, 1);
+	}
+	return repro_end();
+}
+"""
+
+
+def test_reproducer_goes_on_for_what_it_and_the_kernel_are_to_count(tmp_path: Path) -> None:
+    """Its time is 0 s: all that it does is for the counts, and it says that it was late."""
+    source = tmp_path / "counting.c"
+    source.write_text(_COUNTING)
+    binary = compile_reproducer(source, cache=tmp_path)
+
+    def said(least: str) -> str:
+        environment = {"LEAST": least}
+        done = subprocess.run(
+            [binary, "-t", "0"], env=environment, capture_output=True, text=True, timeout=100
+        )
+        assert done.stdout.endswith("@ end\n")
+        return done.stdout
+
+    def turns(said: str) -> int:
+        return results.parse(said.encode()).counts["turns"]
+
+    assert turns(said("")) == 0
+    assert turns(said("turns=1000")) >= 1000
+    by_kernel = said("vmstat:pgfault=5000")
+    assert turns(by_kernel) > 0
+    assert "@ gauge late_ms " in by_kernel
+    # One that nobody counts is not waited for.
+    assert turns(said("other=1")) == 0
