@@ -150,6 +150,7 @@ class _Runner:
         self._plan, self._args, self._instrument = plan, args, instrument
         self._card, self._folder = card, folder
         self._engine, self._progress = engine, progress
+        self._booted = set[str]()
 
     def measure(self, kind: str, patch: Path | None) -> None:
         """One bug, or the base by itself; nothing where the scorecard has it."""
@@ -184,6 +185,9 @@ class _Runner:
 
     def _make_template(self, kernel: BuiltKernel) -> None:
         """Boot it once, which is no trial's time.  One that does not boot is its trials' affair."""
+        if kernel.content_id in self._booted:
+            return
+        self._booted.add(kernel.content_id)
         accel = choose(self._progress, self._plan.accel)
         with (
             contextlib.suppress(BootError, GuestLost),
