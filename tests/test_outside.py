@@ -312,5 +312,6 @@ def test_every_case_names_functions_that_there_are() -> None:
             known |= set(re.findall(r"(\w+)\(", begins))
     for case in load_cases():
         assert len(known & set(case.paths)) >= 2, case.name
-    # Some functions have another name, or came, in newer kernels than the one that is always there.
-    assert len(versions) == 1 or not names - known
+    # Some functions have another name, or came, in one of the three kernels that are declared: a
+    # cache with two of them (a build of the third that was ended) does not know all.
+    assert len(versions) < 3 or not names - known
