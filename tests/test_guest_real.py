@@ -290,6 +290,16 @@ def test_user_space_that_stands_still_is_seen(start: Start) -> None:
         assert end_by(guest, stop_pulse + "; sleep 600") is LifeEvent.PULSE_LOST
 
 
+def test_a_pulse_that_is_written_over_is_seen(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would hide a beat that stops, and its file would grow until the host's disk is full."""
+    monkeypatch.setattr("harness.guest.monitor.PULSE_MOST", 1 << 14)
+    with start() as guest:
+        assert end_by(guest, "yes > /dev/ttyS1 & sleep 600") is LifeEvent.PULSE_FLOODED
+        assert not guest.life()[0].event.kernel
+
+
 def test_a_silent_ssh_link_is_seen(start: Start) -> None:
     """The guest lives on; only the server that holds the link says nothing any more."""
     with start() as guest:

@@ -34,6 +34,9 @@ PULSE_SILENT = 15.0
 no memory, only to be scheduled, and the scheduler gives each runnable task its turn within a
 fraction of that.  They are those in which the guest had its CPUs (``lived.Lived``): an emulated one
 on a busy host was seen to be silent for 15 s of the host's, and to have run for one of them."""
+PULSE_MOST = 4 << 20
+"""Bytes on the pulse's line in a guest's life: nine days of beats, and the agent's few answers.
+Who writes more hides a beat that stops, and fills the host's disk."""
 SSH_SILENT = 20.0
 """Seconds for an answer on the SSH level while the pulse goes on: the guest's SSH server may
 have to wait for memory, for a CPU, and for its own decryption under emulation."""
@@ -264,7 +267,10 @@ class _Look:
             # A pause is no silence, also not when it is over.
             self._beat = Quiet(self._lived.seconds)
             return seen
-        silent = self._beat.look(self._agent.beats)
+        beats = self._agent.beats
+        if beats > PULSE_MOST:
+            seen.append((LifeEvent.PULSE_FLOODED, f"{beats} bytes, at most {PULSE_MOST} expected"))
+        silent = self._beat.look(beats)
         if silent > PULSE_SILENT:
             seen.append((LifeEvent.PULSE_LOST, f"no beat for {silent:.0f} s of its time"))
         return seen

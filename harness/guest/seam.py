@@ -18,6 +18,7 @@ class LifeEvent(Enum):
     QEMU_GONE = "the QEMU process ended"
     QEMU_STOPPED = "the QEMU process is stopped or does not answer on QMP"
     PULSE_LOST = "user space of the guest stopped beating"
+    PULSE_FLOODED = "something in the guest writes over its pulse"
     SSH_LOST = "the SSH link is gone or silent while the guest lives"
 
     @property
