@@ -49,3 +49,15 @@ def test_limit_of_what_is_known_by_hand() -> None:
     assert capacity(0.5) == pytest.approx(0.3219, abs=1e-4)  # of a Z channel: log2(5/4)
     assert limit(Cell(16, 1.0, 0.0, 3.0)) == pytest.approx(4 + 4 * 3)
     assert capacity(0.5, 0.01) < capacity(0.5)
+
+
+def test_ideal_search_of_what_is_known_by_hand() -> None:
+    pytest.importorskip("numba")
+    from ideal_search import solve
+
+    # One commit, and 0.9 asked: its prior of 0.95 is enough once the bad end has failed.
+    assert solve(1, 1.0, 12, 0.9, greedy=False).by_rate == pytest.approx((1 / 0.9, 2.0), abs=0.01)
+    # At 0.975 its parent has to be built, and to pass once: a third of 0.05 is left.
+    assert solve(1, 3.0, 12, 0.975, greedy=False).mean == pytest.approx(4.0, abs=0.05)
+    greedy, ideal = (solve(3, 1.0, 12, 0.975, greedy=policy) for policy in (True, False))
+    assert ideal.mean < greedy.mean
