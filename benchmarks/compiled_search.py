@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numba import njit
+from compiled import njit
 from numpy.typing import NDArray
 
 from harness.campaign.belief import Belief, Beta
@@ -53,13 +53,26 @@ class Compiled:
         ``dice`` are what a World draws, one after the other.
         """
         return _run(
-            *(self._n, self._below, self._rate, self._shares[0], self._alarm, self._shares[1]),
-            *(self._policy.calibrate, self._policy.enough, self._most),
-            *(culprit, rate, alarm, build, dice, LADDER.astype(np.int64), SHARES),
+            self._n,
+            self._below,
+            self._rate,
+            self._shares[0],
+            self._alarm,
+            self._shares[1],
+            self._policy.calibrate,
+            self._policy.enough,
+            self._most,
+            culprit,
+            rate,
+            alarm,
+            build,
+            dice,
+            LADDER.astype(np.int64),
+            SHARES,
         )
 
 
-@njit(cache=True)
+@njit
 def _loglik(table: Floats, shares: Floats, fails: int, passes: int) -> float:
     whole = -math.inf
     for part in range(table.shape[0]):
@@ -70,7 +83,7 @@ def _loglik(table: Floats, shares: Floats, fails: int, passes: int) -> float:
     return whole
 
 
-@njit(cache=True)
+@njit
 def _silent(table: Floats, shares: Floats, fails: int, passes: int, more: int) -> float:
     whole = _loglik(table, shares, fails, passes) if table.shape[0] > 1 else 0.0
     runs, found = fails + passes, 0.0
@@ -84,14 +97,14 @@ def _silent(table: Floats, shares: Floats, fails: int, passes: int, more: int) -
     return found
 
 
-@njit(cache=True)
+@njit
 def _entropy(p: float) -> float:
     p = min(max(p, 1e-15), 1.0 - 1e-15)
     q = 1.0 - p
     return -(p * math.log2(p) + q * math.log2(q))
 
 
-@njit(cache=True)
+@njit
 def _run(
     n: int,
     below: Floats,

@@ -22,18 +22,11 @@ from typing import Any
 
 import numpy as np
 from bisect_sim import Cell, limit
+from compiled import njit
 from numpy.typing import NDArray
 
 from harness.campaign.belief import Prior
 from harness.campaign.search import Policy
-
-try:
-    from numba import njit
-except ImportError:  # the same sums, in hours
-
-    def njit(**options: bool) -> Any:
-        return lambda function: function
-
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -61,7 +54,7 @@ def solve(n: int, build: float, most: int, enough: float, greedy: bool) -> Found
     return Found(float(mean), tuple(map(float, by_rate)))
 
 
-@njit(cache=True)
+@njit
 def _rank(state: Ints, choose: Ints) -> int:
     """The place of a state in its layer, in the order of _next."""
     left, rank = state.sum(), 0
@@ -72,7 +65,7 @@ def _rank(state: Ints, choose: Ints) -> int:
     return rank
 
 
-@njit(cache=True)
+@njit
 def _next(state: Ints) -> bool:
     last = state.size - 1
     while last >= 0 and state[last] == 0:
@@ -85,7 +78,7 @@ def _next(state: Ints) -> bool:
     return True
 
 
-@njit(cache=True)
+@njit
 def _posterior(state: Ints, lowest: int, log: Floats, prior: Floats, weight: Floats) -> int:
     """Of the culprits 0 (in good) to ``lowest``; the likeliest is returned."""
     fails, passes = state[-2], state[-1]
@@ -98,7 +91,7 @@ def _posterior(state: Ints, lowest: int, log: Floats, prior: Floats, weight: Flo
     return int(weight[: lowest + 1].argmax())
 
 
-@njit(cache=True)
+@njit
 def _fails(state: Ints, lowest: int, commit: int, weight: Floats) -> float:
     """The probability that a run of ``commit`` fails."""
     chance, passes = 0.0, state[-1]
@@ -110,7 +103,7 @@ def _fails(state: Ints, lowest: int, commit: int, weight: Floats) -> float:
     return chance
 
 
-@njit(cache=True)
+@njit
 def _greedy(state: Ints, lowest: int, log: Floats, weight: Floats, build: float) -> int:
     """The commit with the most bits per cost, over batches of 1 to 16 runs."""
     best, chosen, fails = -1.0, 0, state[-2]
@@ -137,13 +130,13 @@ def _greedy(state: Ints, lowest: int, log: Floats, weight: Floats, build: float)
     return chosen
 
 
-@njit(cache=True)
+@njit
 def _nats(p: float) -> float:
     p = min(max(p, 1e-15), 1.0 - 1e-15)
     return -(p * math.log(p) + (1.0 - p) * math.log(1.0 - p))
 
 
-@njit(cache=True)
+@njit
 def _solve(
     n: int,
     build: float,
