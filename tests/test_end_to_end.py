@@ -231,7 +231,7 @@ def test_user_space_that_hangs_is_a_failure_with_registers(tmp_path: Path) -> No
     assert done.returncode == 1, done.stdout + done.stderr
     trial, folder = only_trial(results)
     assert trial["reasons"][0]["oracle"] == "pulse_lost"
-    assert trial["run_seconds"] < 60  # ended by the pulse, not by its own time
+    assert not trial["reproducer"]["overdue"]  # ended by the pulse, not by its own time
     assert len(re.findall(r"RIP=", (folder / "postmortem.txt").read_text())) == 2
 
 

@@ -170,9 +170,11 @@ def test_a_killed_harness_leaves_no_make_and_no_kernel(tmp_path: Path, tarball: 
     spec = make_spec(tmp_path, tarball, patches={"slow.patch": slow})
     child = multiprocessing.get_context("spawn").Process(target=run, args=(tmp_path, spec))
     child.start()
-    assert wait_for(lambda: bool(processes_with(seconds)), 60)
-    child.kill()
-    child.join()
+    try:
+        assert wait_for(lambda: bool(processes_with(seconds)), 60)
+    finally:  # else pytest would wait for it at its own end, an hour
+        child.kill()
+        child.join()
     assert wait_for(lambda: not processes_with(seconds), 60)
     assert find(spec, tmp_path / "cache") is None
     assert not list((tmp_path / "cache/kernels").glob("*/meta.json"))
