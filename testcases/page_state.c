@@ -150,7 +150,7 @@ static void look(const struct huge *h, int maps, const char *when)
 			fail("counters", "%s, %s: page %zu has flags 0x%llx of 0x%llx, expected 0x%llx",
 			     kind_name(h->kind), when, i, (unsigned long long)flags,
 			     (unsigned long long)KEPT_FLAGS, (unsigned long long)wanted);
-		expect_number(number_at("/proc/kpagecount", frame), maps, h, "mapped, times", when);
+		expect_number(frame_maps(frame), maps, h, "mapped, times", when);
 	}
 	expect_number(smaps_kb(h->addr), h->n * h->page / 1024, h, "kB in smaps", when);
 	for (on = 0; on < 2; on++) {

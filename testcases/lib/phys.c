@@ -42,6 +42,20 @@ unsigned long frame_flags(unsigned long frame)
 	return frames_flags(frame, &flags, 1) == 1 ? flags : 0;
 }
 
+long frame_maps(unsigned long frame)
+{
+	int fd = open("/proc/kpagecount", O_RDONLY | O_CLOEXEC);
+	uint64_t maps = 0;
+	long told = -1;
+
+	if (fd < 0)
+		return -1;
+	if (pread(fd, &maps, 8, frame * 8) == 8)
+		told = maps;
+	close(fd);
+	return told;
+}
+
 int write_file(const char *path, const char *text)
 {
 	int fd = open(path, O_WRONLY | O_CLOEXEC), err = 0;

@@ -12,6 +12,8 @@ unsigned long page_frame(const void *p);
 unsigned long frame_flags(unsigned long frame);
 /* The same of n frames, at once; how many it tells of. */
 int frames_flags(unsigned long frame, uint64_t *flags, int n);
+/* In how many page tables a frame is (/proc/kpagecount); -1 where that is not told. */
+long frame_maps(unsigned long frame);
 #define FRAME_HUGE (1UL << 17)
 #define FRAME_POISONED (1UL << 19)
 
