@@ -3,12 +3,17 @@
  * What the kernel tells of a huge page, at each step of its life, is known beforehand:
  *
  *			flags (/proc/kpageflags)	mapped	HugetlbPages	st_blocks
+ *	untouched	-				0	.		.
  *	touched		HUGE UPTODATE, ANON or DIRTY	1	+ 1		+ 1 where a file
  *	child forked	.				2	.		.
  *	child gone	.				1	.		.
  *	moved		the same, unlocked		1	.		.
  *	moved back	the same, unlocked		1	.		.
  *	unmapped	-				0	as before	.
+ *
+ * Each place that tells of a page tells the same: pagemap of every part of it, whether one
+ * process has it or several (pagemap, smaps), HugetlbPages of parent and child.  A write into
+ * a page that was moved, or that a child had once, needs no fault, and no copy.
  *
  * A file's page that nobody maps must outlive "drop_caches", since there is no disk that
  * it could be read from again: that is what DIRTY is for.  read(2) finds what was written,
@@ -29,6 +34,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -46,8 +52,9 @@
 #define HWPOISON	(1ULL << 19)
 #define KEPT_FLAGS	(UPTODATE | DIRTY | IN_MMAP | IS_ANON | HUGE | HWPOISON)
 
-static struct counter *looked, *moved, *kept, *read_back;
+static struct counter *looked, *moved, *kept, *read_back, *written;
 static int nodes[2];
+static long base_kb;	/* HugetlbPages of this process before the page */
 
 static uint64_t number_at(const char *file, unsigned long frame)
 {
@@ -62,39 +69,25 @@ static uint64_t number_at(const char *file, unsigned long frame)
 	return value;
 }
 
-static long hugetlb_kb(void)
-{
-	char line[128];
-	long kb = -1;
-	FILE *f = fopen("/proc/self/status", "r");
-
-	while (f && fgets(line, sizeof(line), f))
-		if (sscanf(line, "HugetlbPages: %ld", &kb) == 1)
-			break;
-	if (f)
-		fclose(f);
-	return kb;
-}
-
-/* The sum of Private_Hugetlb and Shared_Hugetlb of the mapping, in kB. */
-static long smaps_kb(const char *addr)
+/* Private_Hugetlb of the mapping, or Shared_Hugetlb, in kB. */
+static long smaps_kb(const char *addr, const char *word)
 {
 	unsigned long from, to;
+	size_t len = strlen(word);
 	char line[256];
-	long kb, sum = 0;
+	long kb = 0;
 	int here = 0;
 	FILE *f = fopen("/proc/self/smaps", "r");
 
 	while (f && fgets(line, sizeof(line), f)) {
 		if (sscanf(line, "%lx-%lx ", &from, &to) == 2)
 			here = from == (unsigned long)addr;
-		if (here && (sscanf(line, "Private_Hugetlb: %ld", &kb) == 1 ||
-			     sscanf(line, "Shared_Hugetlb: %ld", &kb) == 1))
-			sum += kb;
+		if (here && !strncmp(line, word, len))
+			kb += atol(line + len);
 	}
 	if (f)
 		fclose(f);
-	return sum;
+	return kb;
 }
 
 /* How many pages of the mapping numa_maps has on the node. */
@@ -116,12 +109,42 @@ static long numa_maps(const char *addr, int node)
 	return f ? pages : -1;
 }
 
+/* Documentation/admin-guide/mm/pagemap.rst, of /proc/PID/pagemap */
+#define TOLD_FRAME	((1ULL << 55) - 1)
+#define TOLD_EXCLUSIVE	(1ULL << 56)
+#define TOLD_FILE	(1ULL << 61)
+#define TOLD_PRESENT	(1ULL << 63)
+
 static void expect_number(long got, long expected, const struct huge *h, const char *what,
 			  const char *when)
 {
 	if (got != expected)
 		fail("counters", "%s, %s: %s %ld, expected %ld", kind_name(h->kind), when, what, got,
 		     expected);
+}
+
+/* pagemap has an entry for each part of a page: the frames follow each other. */
+static void look_at_parts(const struct huge *h, size_t page, unsigned long frame, int maps,
+			  const char *when)
+{
+	static const int parts[] = { 0, 1, 255, 511 };
+	uint64_t entry, wanted = TOLD_PRESENT;
+	size_t i;
+
+	if (maps == 1)
+		wanted |= TOLD_EXCLUSIVE;
+	if (kind_shared(h->kind))
+		wanted |= TOLD_FILE;
+	for (i = 0; i < sizeof(parts) / sizeof(*parts); i++) {
+		entry = number_at("/proc/self/pagemap",
+				  ((unsigned long)h->addr + page * h->page) / 4096 + parts[i]);
+		if ((entry & TOLD_FRAME) != frame + parts[i] ||
+		    (entry & (TOLD_PRESENT | TOLD_EXCLUSIVE | TOLD_FILE)) != wanted)
+			fail("counters", "%s, %s: pagemap tells of part %d of page %zu 0x%llx, expected "
+			     "0x%llx", kind_name(h->kind), when, parts[i], page,
+			     (unsigned long long)entry,
+			     (unsigned long long)(wanted | (frame + parts[i])));
+	}
 }
 
 /* maps: in how many page tables each page is. */
@@ -151,8 +174,13 @@ static void look(const struct huge *h, int maps, const char *when)
 			     kind_name(h->kind), when, i, (unsigned long long)flags,
 			     (unsigned long long)KEPT_FLAGS, (unsigned long long)wanted);
 		expect_number(frame_maps(frame), maps, h, "mapped, times", when);
+		look_at_parts(h, i, frame, maps, when);
 	}
-	expect_number(smaps_kb(h->addr), h->n * h->page / 1024, h, "kB in smaps", when);
+	expect_number(smaps_kb(h->addr, "Private_Hugetlb:"), maps == 1 ? h->n * h->page / 1024 : 0, h,
+		      "kB of this process only in smaps", when);
+	expect_number(smaps_kb(h->addr, "Shared_Hugetlb:"), maps > 1 ? h->n * h->page / 1024 : 0, h,
+		      "kB of several processes in smaps", when);
+	expect_number(hugetlb_kb(), base_kb + h->n * h->page / 1024, h, "kB of HugetlbPages", when);
 	for (on = 0; on < 2; on++) {
 		for (i = n = 0; i < h->n; i++)
 			n += page_node(h->addr + i * h->page) == nodes[on];
@@ -188,9 +216,34 @@ static void move_all(struct huge *h, const char *when)
 	}
 }
 
+/* A write into pages of one's own: none is copied, and once they are there none faults. */
+static void write_in_place(const struct huge *h, int fault, const char *when)
+{
+	unsigned long frames[PAGES];
+	struct rusage before, after;
+	size_t i;
+
+	for (i = 0; i < h->n; i++)
+		frames[i] = page_frame(h->addr + i * h->page);
+	getrusage(RUSAGE_SELF, &before);
+	for (i = 0; i < h->n; i++)
+		*(volatile char *)(h->addr + i * h->page) = *(h->addr + i * h->page);
+	getrusage(RUSAGE_SELF, &after);
+	/* Fewer than pages: one of the program's own may come in between. */
+	if (!fault && after.ru_minflt - before.ru_minflt >= (long)h->n)
+		fail("counters", "%s, %s: %ld faults for a write of %zu pages that are there",
+		     kind_name(h->kind), when, after.ru_minflt - before.ru_minflt, h->n);
+	for (i = 0; i < h->n; i++)
+		if (page_frame(h->addr + i * h->page) != frames[i])
+			fail("data", "%s, %s: page %zu is another one after a write, and nobody else has "
+			     "it", kind_name(h->kind), when, i);
+	count_add(written, 1);
+}
+
 static void with_a_child(struct huge *h)
 {
 	int in[2], out[2], status;
+	long kb = -1;
 	pid_t pid;
 	size_t i;
 	char c = 0;
@@ -202,12 +255,14 @@ static void with_a_child(struct huge *h)
 		close(in[1]);
 		for (i = 0; i < h->n; i++)	/* shared pages are not copied by fork() */
 			c ^= *(volatile char *)(h->addr + i * h->page);
-		if (write(out[1], &c, 1) != 1 || read(in[0], &c, 1) < 0)
+		kb = hugetlb_kb();
+		if (write(out[1], &kb, sizeof(kb)) != sizeof(kb) || read(in[0], &c, 1) < 0)
 			_exit(1);
 		_exit(0);
 	}
-	if (read(out[0], &c, 1) == 1)
+	if (read(out[0], &kb, sizeof(kb)) == sizeof(kb))
 		look(h, 2, "a child has it");
+	expect_number(kb, base_kb + h->n * h->page / 1024, h, "kB of HugetlbPages", "in the child");
 	if (!kind_shared(h->kind)) {
 		/* Copies on write, which are our own. */
 		for (i = 0; i < h->n; i++)
@@ -220,6 +275,12 @@ static void with_a_child(struct huge *h)
 	close(out[1]);
 	waitpid(pid, &status, 0);
 	look(h, 1, "the child is gone");
+	pid = fork();
+	if (!pid)
+		_exit(0);
+	waitpid(pid, &status, 0);
+	/* What was made read-only for the child takes a fault, and no copy. */
+	write_in_place(h, 1, "a child was there");
 }
 
 /* Nobody maps the file; the cache is dropped; all is there as it was. */
@@ -262,30 +323,51 @@ static void unmapped(struct huge *h)
 	expect_number(st.st_blocks, (h->n - 1) * h->page / 512, h, "st_blocks", "a hole was read");
 }
 
+/* What nobody has touched is nowhere. */
+static void untouched(void)
+{
+	unsigned char core[PAGES * 512];
+	struct huge h = { .kind = ANON, .page = HUGE_2M, .n = PAGES, .fd = -1 };
+	size_t i, n;
+
+	base_kb = hugetlb_kb();
+	h.addr = map_huge(PAGES);
+	memset(core, 0xff, sizeof(core));
+	if (mincore(h.addr, PAGES * HUGE_2M, core))
+		fail("errno", "mincore: %s", strerror(errno));
+	for (i = n = 0; i < sizeof(core); i++)
+		n += core[i] & 1;
+	expect_number(n, 0, &h, "base pages in mincore()", "untouched");
+	expect_number(page_frame(h.addr), 0, &h, "frame", "untouched");
+	expect_number(hugetlb_kb(), base_kb, &h, "kB of HugetlbPages", "untouched");
+	munmap(h.addr, PAGES * HUGE_2M);
+}
+
 static void life(enum kind kind, const struct pool *before)
 {
-	long kb = hugetlb_kb();
 	struct huge h;
 	int err;
 
+	base_kb = hugetlb_kb();
 	err = huge_open(&h, kind, HUGE_2M, PAGES, "/dev/hugepages", OWNER);
 	if (err) {
 		fail("errno", "%s: %s", kind_name(kind), strerror(err));
 		return;
 	}
-	expect_number(hugetlb_kb(), kb + PAGES * 2048, &h, "kB of HugetlbPages", "touched");
 	look(&h, 1, "touched");
+	write_in_place(&h, 1, "touched");
 	move_all(&h, "moved");
 	look(&h, 1, "moved");
+	write_in_place(&h, 0, "moved");
 	with_a_child(&h);
 	move_all(&h, "moved back");
 	look(&h, 1, "moved back");
+	write_in_place(&h, 0, "moved back");
 	huge_check(&h, OWNER, "at the end");
-	expect_number(hugetlb_kb(), kb + PAGES * 2048, &h, "kB of HugetlbPages", "moved");
 	if (kind_shared(kind) && h.fd >= 0)
 		unmapped(&h);
 	huge_close(&h);
-	expect_number(hugetlb_kb(), kb, &h, "kB of HugetlbPages", "unmapped");
+	expect_number(hugetlb_kb(), base_kb, &h, "kB of HugetlbPages", "unmapped");
 	pool_same(before, kind_name(kind));
 }
 
@@ -299,6 +381,7 @@ int main(int argc, char **argv)
 	moved = counter("moved");
 	kept = counter("kept");
 	read_back = counter("read_back");
+	written = counter("written");
 	two_nodes(nodes);
 	if (number_at("/proc/kpageflags", 0) == ~0ULL)
 		skip("no /proc/kpageflags: CONFIG_PROC_PAGE_MONITOR");
@@ -308,5 +391,6 @@ int main(int argc, char **argv)
 		for (kind = 0; kind < KINDS && !failed(); kind++)
 			life(kind, &before);
 	} while (running() && !failed());
+	untouched();
 	return repro_end();
 }

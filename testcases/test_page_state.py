@@ -18,6 +18,7 @@ PAGE_STATE = TestCase(
         AtLeast("moved", 24),
         AtLeast("kept", 3),
         AtLeast("read_back", 6),
+        AtLeast("written", 30),
         AtLeast("pgmigrate_success", 5, Source.VMSTAT),
     ),
     detectors=(Detector.KASAN, Detector.LOCKDEP),

@@ -208,6 +208,20 @@ int numa_maps_read(pid_t pid, const void *addr, struct numa_maps *told)
 	return found;
 }
 
+long hugetlb_kb(void)
+{
+	char line[128];
+	long kb = -1;
+	FILE *f = fopen("/proc/self/status", "r");
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "HugetlbPages: %ld", &kb) == 1)
+			break;
+	if (f)
+		fclose(f);
+	return kb;
+}
+
 long move_page(pid_t pid, void *page, int node, int flags, int *status)
 {
 	long got;

@@ -55,6 +55,9 @@ struct numa_maps {
 };
 int numa_maps_read(pid_t pid, const void *addr, struct numa_maps *told);
 
+/* HugetlbPages of this process, in kB; -1 where that is not told. */
+long hugetlb_kb(void);
+
 /*
  * move_pages(2) of one page as it is: its return value (pages not moved; or a
  * negative errno), and its status, -1000 where the kernel wrote none.
