@@ -9,6 +9,9 @@
  *	migrate_pages(pid)		moves		moves only for CAP_SYS_NICE
  *	move_pages(MOVE)		moves		status -EACCES
  *
+ *	A part of a mapping has a policy of its own: only its pages move.  Who is bound to nodes
+ *	gets pages of these or none, and is promised no more than they have.
+ *
  *	A page behind a page table that processes share is mapped once, whoever uses it: it
  *	stays for mbind(MOVE) and for migrate_pages() without CAP_SYS_NICE.
  *
@@ -26,6 +29,7 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/mempolicy.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,7 +42,7 @@
 
 #define OWNER 5
 
-static struct counter *moved, *refused, *by_cpuset, *behind_table;
+static struct counter *moved, *refused, *by_cpuset, *behind_table, *bound;
 static int nodes[2];
 
 static int bind_to(void *p, size_t bytes, int node, int flags)
@@ -145,6 +149,119 @@ static void placed(void)
 		fail("errno", "interleaved: %d pages at node %d, %d at node %d", on[0], nodes[0], on[1],
 		     nodes[1]);
 	munmap(p, 4 * HUGE_2M);
+}
+
+static void expect_policy(char *page, int mode, unsigned long nodes_of, const char *what)
+{
+	unsigned long mask = 0;
+	int got = -1, at = -1;
+
+	if (syscall(SYS_get_mempolicy, &got, &mask, 64UL, page, MPOL_F_ADDR) || got != mode ||
+	    mask != nodes_of)
+		fail("errno", "%s: the policy is %d of nodes 0x%lx, expected %d of 0x%lx", what, got, mask,
+		     mode, nodes_of);
+	if (syscall(SYS_get_mempolicy, &at, NULL, 0UL, page, MPOL_F_ADDR | MPOL_F_NODE) ||
+	    at != page_node(page))
+		fail("errno", "%s: get_mempolicy() tells of node %d, move_pages() of %d", what, at,
+		     page_node(page));
+}
+
+/* The middle of three pages: its neighbours stay where they are, and have no policy. */
+static void part(enum kind kind)
+{
+	unsigned long frames[3];
+	int i, at[3], there;
+	struct huge h;
+
+	if (huge_open(&h, kind, HUGE_2M, 3, "/dev/hugepages", OWNER)) {
+		fail("errno", "no pages of kind %s", kind_name(kind));
+		return;
+	}
+	for (i = 0; i < 3; i++)
+		at[i] = page_node(h.addr + i * HUGE_2M);
+	there = nodes[at[1] == nodes[0]];
+	for (i = 0; i < 3; i++)
+		if (at[i] == there && !bind_to(h.addr + i * HUGE_2M, HUGE_2M, at[1], MPOL_MF_MOVE)) {
+			at[i] = at[1];
+			unbind(h.addr + i * HUGE_2M, HUGE_2M);
+		}
+	for (i = 0; i < 3; i++)
+		frames[i] = page_frame(h.addr + i * HUGE_2M);
+	expect(bind_to(h.addr + HUGE_2M, HUGE_2M, there, MPOL_MF_MOVE | MPOL_MF_STRICT), 0,
+	       "MOVE | STRICT of the middle of three pages");
+	at[1] = there;
+	/* Who moves a neighbour takes the neighbour's policy: it may land at the same node. */
+	for (i = 0; i < 3; i++)
+		if (page_node(h.addr + i * HUGE_2M) != at[i] ||
+		    (i != 1 && page_frame(h.addr + i * HUGE_2M) != frames[i]))
+			fail("errno", "mbind() of the middle of three pages: page %d is at node %d, frame "
+			     "0x%lx, expected node %d, and it was 0x%lx", i,
+			     page_node(h.addr + i * HUGE_2M), page_frame(h.addr + i * HUGE_2M), at[i],
+			     frames[i]);
+	expect_policy(h.addr, MPOL_DEFAULT, 0, "before the part with a policy");
+	expect_policy(h.addr + HUGE_2M, MPOL_BIND, 1UL << there, "the part with a policy");
+	expect_policy(h.addr + 2 * HUGE_2M, MPOL_DEFAULT, 0, "behind the part with a policy");
+	count_add(moved, 1);
+	huge_check(&h, OWNER, "a part with a policy");
+	huge_close(&h);
+}
+
+static void expect_books(const struct pool *want, long resv, const char *what)
+{
+	struct pool now;
+
+	pool_read(&now);
+	if (now.nr != want->nr || now.free != want->free || now.resv != want->resv + resv)
+		fail("counters", "%s: nr free resv are %ld %ld %ld, expected %ld %ld %ld", what, now.nr,
+		     now.free, now.resv, want->nr, want->free, want->resv + resv);
+	else
+		count_add(bound, 1);
+}
+
+/* Four pages are free, and one of them, or none, at the node that is asked for. */
+static void bound_to_few(const struct pool *all)
+{
+	static const int flags[] = { MAP_PRIVATE, MAP_SHARED };
+	unsigned long mask = 1UL << nodes[1];
+	struct caught caught;
+	struct pool few;
+	char *p;
+	int i, n;
+
+	pool_set("nr_overcommit_hugepages", 0);
+	for (i = 0; i < all->n_nodes; i++)
+		pool_node_set(all->node[i], all->node[i] == nodes[0] ? 3 : all->node[i] == nodes[1]);
+	pool_read(&few);
+	for (i = 0; i < 2; i++)
+		for (n = 1; n < 3; n++) {
+			syscall(SYS_set_mempolicy, MPOL_BIND, &mask, 64UL);
+			p = mmap(NULL, n * HUGE_2M, PROT_READ | PROT_WRITE,
+				 flags[i] | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+			syscall(SYS_set_mempolicy, MPOL_DEFAULT, NULL, 0UL);
+			if (n == 1 ? p == MAP_FAILED : p != MAP_FAILED || errno != ENOMEM)
+				fail("errno", "mmap of %d pages, bound to a node with 1: %s", n,
+				     p == MAP_FAILED ? strerror(errno) : "success");
+			expect_books(&few, p == MAP_FAILED ? 0 : n, "a promise to who is bound to a node");
+			if (p != MAP_FAILED)
+				munmap(p, n * HUGE_2M);
+			expect_books(&few, 0, "after a promise to who is bound to a node");
+		}
+
+	pool_node_set(nodes[1], 0);
+	pool_read(&few);
+	p = map_huge(1);
+	expect(bind_to(p, HUGE_2M, nodes[1], 0), 0, "MPOL_BIND of what is untouched");
+	touch_write(p, 1, &caught);
+	caught_is(&caught, p, SIGBUS, BUS_ADRERR, "bound to a node without pages");
+	expect_books(&few, 1, "a fault that found no page at its node");
+	syscall(SYS_mbind, p, HUGE_2M, MPOL_PREFERRED, &mask, 64UL, 0);
+	touch_write(p, 1, &caught);
+	if (caught_is(&caught, p, 0, 0, "a node without pages is preferred") &&
+	    page_node(p) != nodes[0])
+		fail("errno", "all pages are at node %d, and one is at node %d", nodes[0], page_node(p));
+	munmap(p, HUGE_2M);
+	expect_books(&few, 0, "after a fault that found no page at its node");
+	pool_restore(all);
 }
 
 /*
@@ -325,11 +442,15 @@ int main(int argc, char **argv)
 	refused = counter("refused");
 	by_cpuset = counter("by_cpuset");
 	behind_table = counter("behind_table");
+	bound = counter("bound");
 	two_nodes(nodes);
 	catch_signals();
 	pool_read(&before);
 	do {
 		placed();
+		bound_to_few(&before);
+		part(ANON);
+		part(MEMFD);
 		own(ANON);
 		own(SHARED_FILE);
 		own(PRIVATE_FILE);
