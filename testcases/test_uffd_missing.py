@@ -25,6 +25,7 @@ UFFD_MISSING = TestCase(
         AtLeast("copied", 4),
         AtLeast("raced", 2),
         AtLeast("moved", 1),
+        AtLeast("waited", 2),
     ),
     detectors=(Detector.KASAN, Detector.LOCKDEP),
     catches=("uffd-missing-uaf",),

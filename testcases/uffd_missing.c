@@ -14,7 +14,8 @@
  *	  must not touch the mapping
  *
  * Beside that, each answer of UFFDIO_COPY, with the reservations that it must leave
- * as they were, and copies that race with a migration of the pages around them.
+ * as they were, of several pages at once, for a page that the kernel looks up for another
+ * call, and copies that race with a migration of the pages around them.
  */
 #define _GNU_SOURCE
 #include "catch.h"
@@ -30,12 +31,13 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #define PAGES 3
 #define OWNER 24
 
-static struct counter *vanished, *copied, *refused, *raced, *stale, *moved;
+static struct counter *vanished, *copied, *refused, *raced, *stale, *moved, *waited;
 static int nodes[2];
 static char *source;
 
@@ -178,6 +180,97 @@ static void beyond(const struct pool *before)
 	pool_same(before, "after a copy beyond the end");
 }
 
+/* Several pages in one call, each from its own place; it ends at the first that is there. */
+static void several(enum kind kind, const struct pool *before)
+{
+	char *range, *from;
+	int fd, uffd, err;
+	long n = 0;
+
+	from = mmap(NULL, 2 * HUGE_2M, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (from == MAP_FAILED)
+		skip("4 MiB: %s", strerror(errno));
+	pattern_write(from, HUGE_2M, OWNER + 1, 0);
+	pattern_write(from + HUGE_2M, HUGE_2M, OWNER + 2, 0);
+	range = map(kind, &fd);
+	uffd = registered(range);
+	expect_copy(uffd, range, from, 2 * HUGE_2M, 0, "of two pages");
+	if (pattern_check(range, HUGE_2M, OWNER + 1, 0) ||
+	    pattern_check(range + HUGE_2M, HUGE_2M, OWNER + 2, 0))
+		fail("data", "UFFDIO_COPY of two pages");
+	pool_expect("resv_hugepages", before->resv + 1, "two copied at once");
+	expect_copy(uffd, range + HUGE_2M, from, 2 * HUGE_2M, EEXIST, "of a page that is there, and one");
+	pool_expect("resv_hugepages", before->resv + 1, "none copied");
+	close(uffd);
+	munmap(range, PAGES * HUGE_2M);
+	if (fd >= 0)
+		close(fd);
+
+	range = map(kind, &fd);
+	uffd = registered(range);
+	expect_copy(uffd, range + HUGE_2M, source, HUGE_2M, 0, "of the second page");
+	err = uffd_copy(uffd, range, from, 2 * HUGE_2M, &n);
+	if (err != EAGAIN || n != (long)HUGE_2M)
+		fail("errno", "UFFDIO_COPY of two pages, the second is there: errno %d, copy %ld", err, n);
+	if (pattern_check(range, HUGE_2M, OWNER + 1, 0) ||
+	    pattern_check(range + HUGE_2M, HUGE_2M, OWNER, 0))
+		fail("data", "UFFDIO_COPY of two pages, the second is there");
+	pool_expect("resv_hugepages", before->resv + 1, "one of two copied");
+	close(uffd);
+	munmap(range, PAGES * HUGE_2M);
+	if (fd >= 0)
+		close(fd);
+	munmap(from, 2 * HUGE_2M);
+	pool_same(before, "after copies of several pages");
+}
+
+struct look {
+	char *page, buf[64];
+	ssize_t got;
+	int err;
+};
+
+static void *look_up(void *arg)
+{
+	struct look *l = arg;
+	struct iovec local = { l->buf, sizeof(l->buf) }, remote = { l->page + 4096, sizeof(l->buf) };
+
+	l->got = process_vm_readv(getpid(), &local, 1, &remote, 1, 0);
+	l->err = errno;
+	return NULL;
+}
+
+/* Not the program, the kernel finds the page missing, as it looks it up for somebody. */
+static void looked_up(enum kind kind, const struct pool *before)
+{
+	pthread_t thread;
+	struct look l;
+	char *range;
+	int fd, uffd;
+
+	range = map(kind, &fd);
+	uffd = registered(range);
+	memset(&l, 0xee, sizeof(l));
+	l.page = range + HUGE_2M;
+	pthread_create(&thread, NULL, look_up, &l);
+	if (uffd_next(uffd, 2000) != l.page)
+		fail("errno", "no message of a missing page that process_vm_readv() looks up");
+	expect_copy(uffd, l.page, source, HUGE_2M, 0, "of a page that is looked up");
+	pthread_join(thread, NULL);
+	if (l.got != (ssize_t)sizeof(l.buf))
+		fail("errno", "process_vm_readv() of a page that was missing: %zd, %s", l.got,
+		     strerror(l.err));
+	else if (memcmp(l.buf, source + 4096, sizeof(l.buf)))
+		fail("data", "process_vm_readv() of a page that was missing");
+	else
+		count_add(waited, 1);
+	close(uffd);
+	munmap(range, PAGES * HUGE_2M);
+	if (fd >= 0)
+		close(fd);
+	pool_same(before, "after a missing page that was looked up");
+}
+
 struct race {
 	int uffd, stop, done;
 	char *range;
@@ -267,6 +360,7 @@ int main(int argc, char **argv)
 	refused = counter("refused");
 	raced = counter("raced");
 	stale = counter("stale");
+	waited = counter("waited");
 	moved = counter("moved");
 	two_nodes(nodes);
 	catch_signals();
@@ -280,6 +374,10 @@ int main(int argc, char **argv)
 		answers(ANON, &before);
 		answers(PRIVATE_FILE, &before);
 		beyond(&before);
+		several(SHARED_FILE, &before);
+		several(ANON, &before);
+		looked_up(MEMFD, &before);
+		looked_up(ANON, &before);
 		race(SHARED_FILE, &before);
 		race(ANON, &before);
 	} while (running() && !failed());
