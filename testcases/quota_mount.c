@@ -29,6 +29,7 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define PAGES 4
@@ -105,6 +106,48 @@ static void shared_file(const char *path, enum kind kind)
 	expect_free(path, PAGES, "after the file's end");
 }
 
+/* A copy is a page more, whoever makes it; where there is no more it is refused. */
+static void copies(const char *path, struct huge *h)
+{
+	struct caught caught;
+	int i, status, pipes[2], fd = -1;
+	pid_t pid;
+
+	for (i = 0; i < 2; i++) {
+		if (i) {
+			fd = huge_file(path, 2 * HUGE_2M);
+			if (fallocate(fd, 0, 0, 2 * HUGE_2M))
+				fail("errno", "the last 2 pages: %s", strerror(errno));
+		}
+		pid = fork();
+		if (!pid) {
+			touch_write(h->addr, 7, &caught);
+			caught_is(&caught, h->addr, i ? SIGBUS : 0, i ? BUS_ADRERR : 0,
+				  i ? "a child's copy on a full mount" : "a child's copy");
+			expect_free(path, i ? 0 : 1, "a child's copy");
+			_exit(0);
+		}
+		waitpid(pid, &status, 0);
+		expect_free(path, i ? 0 : 2, "the child is gone");
+		if (i)
+			close(fd);
+	}
+	/* The child has the page, the parent the copy. */
+	if (pipe(pipes))
+		return;
+	pid = fork();
+	if (!pid) {
+		close(pipes[1]);
+		_exit(read(pipes[0], &i, 1) < 0);
+	}
+	pattern_write(h->addr + HUGE_2M, HUGE_2M, OWNER, 0);
+	expect_free(path, 1, "the parent's copy");
+	close(pipes[0]);
+	close(pipes[1]);
+	waitpid(pid, &status, 0);
+	expect_free(path, 2, "the child is gone, the parent has its copy");
+}
+
 /* A private mapping of a file: its pages may be refused, never lost. */
 static void private_file(const char *path)
 {
@@ -116,6 +159,8 @@ static void private_file(const char *path)
 	count_add(moved, move_all(&h));
 	expect_free(path, PAGES - 2, "private mapping after moves");
 	huge_check(&h, OWNER, "private mapping after moves");
+	copies(path, &h);
+	huge_check(&h, OWNER, "private mapping after copies");
 	huge_close(&h);
 	expect_free(path, PAGES, "after the private mapping's end");
 }
@@ -228,6 +273,32 @@ static void minimum(const struct pool *before)
 	pool_same(before, "after the min_size mount");
 }
 
+/* A private mapping of more than the minimum, one page of it touched, goes in parts. */
+static void by_parts(const char *path, const struct pool *before)
+{
+	int fd = huge_file(path, 3 * HUGE_2M);
+	char *p = mmap(NULL, 3 * HUGE_2M, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+
+	if (p == MAP_FAILED) {
+		fail("errno", "3 private pages of size=8M,min_size=4M: %s", strerror(errno));
+		return;
+	}
+	pool_expect("resv_hugepages", before->resv + 3, "3 private pages, 2 of them the minimum");
+	expect_free(path, PAGES - 3, "3 private pages promised");
+	p[0] = 1;
+	pool_expect("resv_hugepages", before->resv + 2, "1 private page of 3 in use");
+	munmap(p + HUGE_2M, HUGE_2M);
+	pool_expect("resv_hugepages", before->resv + 1, "an untouched private page is unmapped");
+	expect_free(path, PAGES - 2, "an untouched private page is unmapped");
+	munmap(p, HUGE_2M);
+	pool_expect("resv_hugepages", before->resv + 2, "a private page in use is unmapped");
+	expect_free(path, PAGES - 1, "a private page in use is unmapped");
+	munmap(p + 2 * HUGE_2M, HUGE_2M);
+	pool_expect("resv_hugepages", before->resv + 2, "all private pages are unmapped");
+	expect_free(path, PAGES, "all private pages are unmapped");
+	close(fd);
+}
+
 /* More than the minimum: that much is the mount's own, the rest is the pool's, to the limit. */
 static void beyond_minimum(const struct pool *before)
 {
@@ -270,6 +341,7 @@ static void beyond_minimum(const struct pool *before)
 	close(fd);
 	pool_expect("resv_hugepages", before->resv + 2, "3 pages given back untouched");
 	expect_free(path, PAGES, "3 pages given back untouched");
+	by_parts(path, before);
 	err = umount_huge(path);
 	if (err)
 		fail("errno", "umount of the mount with both limits: %s", strerror(err));
