@@ -396,6 +396,57 @@ static void in_group(void (*what)(void))
 		fail("signal", "the process of the cgroup ended with status 0x%x", status);
 }
 
+/*
+ * One file, whose pages two groups have reserved, and one of them has touched: each page
+ * and each reservation ends in the group that it was charged to.
+ */
+static int common;
+
+static void reserve_first(void)
+{
+	char *p = mmap(NULL, HUGE_2M, PROT_READ | PROT_WRITE, MAP_SHARED, common, 0);
+
+	if (p == MAP_FAILED)
+		fail("errno", "the first page of a common file: %s", strerror(errno));
+}
+
+static void reserve_second(void)
+{
+	char *p = mmap(NULL, HUGE_2M, PROT_READ | PROT_WRITE, MAP_SHARED, common, HUGE_2M),
+	     *q = mmap(NULL, HUGE_2M, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, common, 0);
+
+	if (p == MAP_FAILED || q == MAP_FAILED)
+		fail("errno", "the second page of a common file: %s", strerror(errno));
+	else
+		q[0] = 1;
+}
+
+static void two_groups(void)
+{
+	const char *kept = group;
+
+	common = huge_file("/dev/hugepages", 2 * HUGE_2M);
+	if (cg_make("p/a") || cg_make("p/b")) {
+		fail("errno", "no cgroup: %s", strerror(errno));
+		return;
+	}
+	group = "p/a";
+	in_group(reserve_first);
+	group = "p/b";
+	in_group(reserve_second);
+	group = kept;
+	cg_expect("p/a", 0, 1, "who has reserved the first page");
+	cg_expect("p/b", 1, 1, "who has touched it, and reserved the second");
+	if (fallocate(common, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, HUGE_2M))
+		fail("errno", "punch of a hole: %s", strerror(errno));
+	cg_expect("p/a", 0, 0, "the first page is gone");
+	cg_expect("p/b", 0, 1, "the first page is gone, the second is not");
+	close(common);
+	cg_expect("p/b", 0, 0, "the file of two groups is gone");
+	if (cg_remove("p/a") || cg_remove("p/b"))
+		fail("errno", "rmdir of two groups with a file: %s", strerror(errno));
+}
+
 static void all_kinds(void)
 {
 	static const enum kind kinds[] = { ANON, PRIVATE_FILE, MEMFD, SHARED_FILE, FALLOCATED };
@@ -481,6 +532,7 @@ int main(int argc, char **argv)
 		splits_to_the_end();
 		in_group(all_kinds);
 		cg_expect(group, 0, 0, "empty");
+		two_groups();
 		reparent();
 		if (cg_remove("p"))
 			fail("errno", "rmdir of the group above: %s", strerror(errno));
