@@ -59,6 +59,29 @@ static void give_back(void)
 		unpoison(poisoned[--n_poisoned]);
 }
 
+/* Where it is no huge page any more, one base page is lost of it, and 511 are not. */
+static void one_part_lost(unsigned long frame, int part, int certain)
+{
+	uint64_t flags[512];
+	int i;
+
+	if (frames_flags(frame, flags, 512) < 512 || flags[0] & FRAME_HUGE ||
+	    (!flags[part] && !certain))
+		return;
+	for (i = 0; i < 512; i++)
+		if (!(flags[i] & FRAME_POISONED) != (i != part)) {
+			fail("counters", "base page %d of a huge page whose base page %d is broken: "
+			     "flags 0x%lx", i, part, (unsigned long)flags[i]);
+			break;
+		}
+}
+
+static void expect_kb(long kb, const char *when)
+{
+	if (hugetlb_kb() != kb)
+		fail("counters", "%s: HugetlbPages is %ld kB, expected %ld", when, hugetlb_kb(), kb);
+}
+
 static void in_use(enum kind kind, const char *when)
 {
 	unsigned long old;
@@ -81,6 +104,7 @@ static void in_use(enum kind kind, const char *when)
 		if (page_frame(h.addr) == old)
 			fail("data", "%s: %s is still where memory was taken out of use", when,
 			     kind_name(kind));
+		one_part_lost(old, 2, 1);
 		count_add(softened, 1);
 	} else {
 		count_add(busy, 1);
@@ -204,6 +228,7 @@ static void free_page(void)
 	if (now.nr != before.nr - 1 || now.free != before.free - 1 || now.resv != before.resv)
 		fail("counters", "soft offline of a free page: nr free resv were %ld %ld %ld, are "
 		     "%ld %ld %ld", before.nr, before.free, before.resv, now.nr, now.free, now.resv);
+	one_part_lost(frame, 3, 1);
 	count_add(freed, 1);
 }
 
@@ -266,10 +291,10 @@ static void lost(enum kind kind)
 {
 	struct caught caught;
 	unsigned long frame;
-	uint64_t flags[512];
 	unsigned char v;
 	struct huge h;
-	int err, i;
+	long kb = hugetlb_kb();
+	int err;
 
 	if (huge_open(&h, kind, HUGE_2M, PAGES, "/dev/hugepages", OWNER))
 		return;
@@ -292,18 +317,13 @@ static void lost(enum kind kind)
 		if (pattern_check(h.addr + HUGE_2M, HUGE_2M, OWNER, 0))
 			fail("data", "the neighbour of a poisoned page of %s", kind_name(kind));
 		not_told_of(&h);
+		expect_kb(kb + (PAGES - 1) * 2048, "a page is poisoned");
 	}
 	huge_close(&h);
+	expect_kb(kb, "a poisoned page is unmapped");
 	pool_check("after a poisoned page");
-	/* Where it is no huge page any more, one base page is lost of it, and 511 are not. */
-	if (err || frames_flags(frame, flags, 512) < 512 || flags[0] & FRAME_HUGE || !flags[BAD])
-		return;
-	for (i = 0; i < 512; i++)
-		if (!(flags[i] & FRAME_POISONED) != (i != BAD)) {
-			fail("counters", "base page %d of a huge page whose base page %d is broken: "
-			     "flags 0x%lx", i, BAD, (unsigned long)flags[i]);
-			break;
-		}
+	if (!err)
+		one_part_lost(frame, BAD, 0);
 }
 
 static volatile sig_atomic_t told;
@@ -494,6 +514,8 @@ int main(int argc, char **argv)
 	lost_by_all(MEMFD);
 	lost_by_all(ANON);
 	free_page_lost();
+	if (isolated_pages())
+		fail("counters", "all is over, and %ld pages are told to be isolated", isolated_pages());
 
 	give_back();
 	pool_restore(&all);

@@ -23,6 +23,12 @@ int write_number(const char *path, unsigned long number);
 /* The number in such a file in this base, fallback where there is none. */
 unsigned long read_number(const char *path, int base, unsigned long fallback);
 
+/*
+ * Pages that /proc/vmstat tells are isolated for a migration or for reclaim.  Others have
+ * some for moments, so it waits up to a second for 0.  Huge pages are never counted there.
+ */
+long isolated_pages(void);
+
 /* By /sys/devices/system/memory/soft_offline_page; 0 or an errno. */
 int soft_offline(unsigned long frame);
 /* By hwpoison-inject; 0 or an errno. */
