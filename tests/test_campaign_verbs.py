@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import random
 import re
@@ -183,6 +184,73 @@ def test_budget_that_does_not_do_is_told_with_what_is_missing(
     assert bisect(place, "start", "--series", str(place / "series.mbox"), "--runs", "12") == 125
     out = capsys.readouterr().out
     assert re.search(r"Not decided: 12 runs were made\n  about \d+ more runs and \d builds", out)
+
+
+def commits_of(place: Path) -> list[str]:
+    """Seven commits of the tree, each but the first changing a file; as the kernels are named."""
+    made = []
+    for number in range(7):
+        (place / "linux" / "mm" / "a.c").write_text(f"int a(void) {{ return {number}; }}\n")
+        made.append(commit_all(place / "linux")[:12])
+    return made
+
+
+def test_range_of_a_tree_from_start_to_culprit(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made, dice = commits_of(place), random.Random(3)
+
+    def outcome(name: str) -> Count:
+        return fail() if made.index(name) >= 5 and dice.random() < 0.5 else passed()
+
+    bench = using(monkeypatch, outcome)
+    span = ("--tree", str(place / "linux"), "--range", f"{made[0]}..HEAD")
+    assert bisect(place, "start", *span, "--runs", "4") == 125
+    out = capsys.readouterr().out
+    assert re.search(r"Not decided: 4 runs were made\n  about \d+ more runs", out)
+    assert bisect(place, "resume") == 0
+    out = capsys.readouterr().out
+    assert f"{made[5]} is the first bad commit" in out
+    assert re.search(
+        r"\n  with 9\d\.\d% confidence: \d+ of \d+ runs failed with it,\n  0 of \d+", out
+    )
+    assert {made[4], made[5]} <= set(bench.started) <= set(made)
+
+
+@pytest.mark.parametrize(
+    ("fails", "words", "status", "told"),
+    [
+        (
+            range(1, 1000),
+            [],
+            1,
+            "No commit of the range did it: the good end, {good}, has it already",
+        ),
+        (
+            range(0),
+            ["--runs", "9"],
+            125,
+            "the bad end, {bad}, never failed\n  it may fail in up to 29.9%",
+        ),
+        (range(101, 102), [], 125, "The bad end, {bad}, does not fail: 0 of 100 runs failed"),
+        (range(40, 41), ["--runs", "150"], 125, "Not decided: 150 runs were made\n  about"),
+    ],
+)
+def test_range_without_an_answer_says_why(
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    fails: range,
+    words: list[str],
+    status: int,
+    told: str,
+) -> None:
+    """``fails`` are the runs that fail, counted from 1."""
+    made, turns = commits_of(place), itertools.count(1)
+    using(monkeypatch, lambda name: fail() if next(turns) in fails else passed())
+    span = ("--tree", str(place / "linux"), "--range", f"{made[0]}..HEAD")
+    assert bisect(place, "start", *span, *words) == status
+    assert told.format(good=made[0], bad=made[-1]) in capsys.readouterr().out
 
 
 def test_no_bisection_to_go_on_with(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
