@@ -1,7 +1,7 @@
 """Bisecting simulated commits: the harness's search beside others and the information limit.
 
 python benchmarks/bisect_sim.py [--sims 300] [--n 1000] [--rates .9,.5,.2,.05] [--builds 1,10,60]
-                                [--searches ours,told,among,git,git-30,syzkaller,bayesect]
+                                [--searches ours,told,among,quiet,git,git-30,syzkaller,bayesect]
                                 [--alarms 0]
                                 [--reach] [--honesty] [--guests 2] [--jobs 1] [--cache FILE]
 
@@ -10,7 +10,8 @@ The limit is log2(n) over the capacity of the channel (a run of a bad commit fai
 any run by a false alarm; the searches are told neither), plus the log2(n) builds of a search
 without noise.  It is that of a search which knows p, and has as many commits as it likes: `told` is
 the harness's own search when it is told p and the false alarms, so what it costs more is what it
-costs to find them out.  `among` is told no more than that the rate is one of four.
+costs to find them out.  `among` is told no more than that the rate is one of four, `quiet` no more
+than that a clean commit never fails.
 
 --reach runs the cells of benchmarks/README.md: 1,000 commits without and with 1 % of false alarms,
 and a series of 16.  Shares have Wilson's intervals (95 %), costs the standard error of their mean.
@@ -134,6 +135,9 @@ def rates_of(cell: Cell) -> Prior:
 
 AMONG = Prior(tuple((0.25, 400 * rate, 400 * (1.0 - rate)) for rate in (0.9, 0.5, 0.2, 0.05)))
 """What a search believes that knows the rate to be one of these, nearly."""
+
+QUIET = Prior(alarm=((1.0, 0.5, 4600.0),))
+"""What a search believes that knows clean commits never to fail, nearly."""
 
 COMPILED = importlib.util.find_spec("numba") is not None
 
@@ -280,6 +284,7 @@ def search(name: str, world: World, confidence: float) -> Answer:
         "ours": lambda: own(world, policy),
         "told": lambda: own(world, policy, rates_of(world.cell)),
         "among": lambda: own(world, policy, AMONG),
+        "quiet": lambda: own(world, policy, QUIET),
         "wall": lambda: wall(world, policy, int(guests)),
         "git": lambda: git_bisect(world, 10),
         "git-30": lambda: git_bisect(world, 30),
