@@ -2,7 +2,8 @@
 /*
  * The owner of a private mapping writes a page that it shares with its children, and
  * there is no free huge page for the copy.  It has the reservation, so it wins: the
- * kernel takes the page from the children, who get SIGBUS when they touch it again.
+ * kernel takes the page from the children, who get SIGBUS when they touch it again, also
+ * when there are free pages by then.
  *
  *	owner					migration of the same page
  *
@@ -94,6 +95,9 @@ static void owner(enum kind kind, const struct pool *all)
 	touch_write(h.addr + 16, OWNER, &caught);	/* in the owner field of the pattern's 2nd word */
 	caught_is(&caught, h.addr, 0, 0, "owner's write with no page free");
 	__atomic_store_n(&said->page, NULL, __ATOMIC_SEQ_CST);
+	/* With pages to be had again, a child must not get a new one in place of what it lost. */
+	if (now.free)
+		huge_close(&hog);
 	__atomic_store_n(&said->written, 1, __ATOMIC_RELEASE);
 	for (i = 0; i < CHILDREN; i++) {
 		waitpid(pids[i], &status, 0);
@@ -101,8 +105,6 @@ static void owner(enum kind kind, const struct pool *all)
 			fail("signal", "a child ended with status 0x%x", status);
 	}
 	huge_check(&h, OWNER, "owner's page");
-	if (now.free)
-		huge_close(&hog);
 	huge_close(&h);
 	/*
 	 * A migration counts its temporary page in nr until it is done: the pool is made

@@ -51,6 +51,7 @@ struct subject {
 	char *p;
 	size_t bytes;
 	int fd, uffd, shm;	/* -1: none */
+	int shrunk;		/* the pools are to be restored */
 };
 
 struct operation {
@@ -363,6 +364,14 @@ static int run_move(struct subject *s)
 	return got < 0 ? -got : got || status != to ? EAGAIN : 0;
 }
 
+/* The target comes from the buddy allocator: move_pages() has pages isolated when it has none. */
+static void make_target_empty(struct subject *s)
+{
+	make_anon_filled(s);
+	pool_node_set(nodes[page_node(s->p) == nodes[0]], 0);
+	s->shrunk = 1;
+}
+
 static int run_copy(struct subject *s)
 {
 	return uffd_copy(s->uffd, s->p + HUGE_2M, source, HUGE_2M, NULL);
@@ -372,7 +381,7 @@ static int run_copy(struct subject *s)
  * Those with most to undo come first: a short run ends before the others.  A fork has some 65
  * allocations, the others have one to nine.
  */
-#define ALWAYS 9	/* operations that a short run has, too */
+#define ALWAYS 10	/* operations that a short run has, too */
 static const struct operation all[] = {
 	{ "touch private anonymous", make_anon, run_touch, 0 },
 	{ "touch shared", make_shared, run_touch, 0 },
@@ -382,6 +391,7 @@ static const struct operation all[] = {
 	{ "touch private", make_private, run_touch, 0 },
 	{ "touch private, not reserved", make_anon_unreserved, run_touch, 0 },
 	{ "copy from the page cache", make_private_over_cache, run_touch, PAGES },
+	{ "move to an empty pool", make_target_empty, run_move, 0 },
 	{ "shmget", make_nothing, run_shmget, 0 },
 	{ "shmat", make_shm, run_shmat, 0 },
 	{ "UFFDIO_COPY", make_uffd, run_copy, 0 },
@@ -447,6 +457,8 @@ static int try(const struct operation *op, int n, int *told)
 		close(s.uffd);
 	if (s.fd >= 0)
 		close(s.fd);
+	if (s.shrunk)
+		pool_restore(&before);
 	pool_same(&before, when);
 	return hit;
 }

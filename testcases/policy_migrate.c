@@ -261,6 +261,16 @@ static void bound_to_few(const struct pool *all)
 		fail("errno", "all pages are at node %d, and one is at node %d", nodes[0], page_node(p));
 	munmap(p, HUGE_2M);
 	expect_books(&few, 0, "after a fault that found no page at its node");
+
+	/* He was promised a page of the pool, and gets one that the pool has not: the promise is kept. */
+	pool_set("nr_overcommit_hugepages", 1);
+	p = map_huge(1);
+	expect(bind_to(p, HUGE_2M, nodes[1], 0), 0, "MPOL_BIND of what is untouched");
+	touch_write(p, 1, &caught);
+	if (!caught.sig && page_node(p) != nodes[1])
+		fail("errno", "bound to node %d, and the page is at node %d", nodes[1], page_node(p));
+	munmap(p, HUGE_2M);
+	expect_books(&few, 0, "after a surplus page for who was promised another");
 	pool_restore(all);
 }
 
