@@ -26,7 +26,7 @@ FORK_COW_MIGRATE = TestCase(
     ),
     detectors=(Detector.KASAN, Detector.LOCKDEP),
     catches=("copy-range-migration-entry",),
-    quick=3,
+    quick=2,
 )
 
 

@@ -17,7 +17,7 @@ MPROTECT_MIGRATE = TestCase(
     ),
     scenarios=("S10", "S12"),
     seconds=8,
-    quick=3,
+    quick=2,
     needs=Needs(nodes=2, cpus=2, free_2m=8),
     exercised=(
         AtLeast("moved", 20),

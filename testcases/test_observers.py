@@ -33,7 +33,7 @@ OBSERVERS = TestCase(
         AtLeast("pgmigrate_success", 10, Source.VMSTAT),
     ),
     detectors=(Detector.KASAN, Detector.LOCKDEP),
-    quick=2,
+    quick=1,
 )
 
 
