@@ -1,8 +1,9 @@
 """Bisecting simulated commits: the harness's search beside others and the information limit.
 
 python benchmarks/bisect_sim.py [--sims 300] [--n 1000] [--rates .9,.5,.2,.05] [--builds 1,10,60]
-                                [--searches ours,told,among,quiet,git,git-30,syzkaller,bayesect]
-                                [--alarms 0]
+                                [--alarms 0] [--first 0]
+                                [--searches ours,told,among,quiet,single,git,git-30,syzkaller,
+                                            bayesect]
                                 [--reach] [--honesty] [--guests 2] [--jobs 1] [--cache FILE]
 
 A run costs 1, a build what --builds says; the bad end is built already, for the bug was seen there.
@@ -11,17 +12,17 @@ any run by a false alarm; the searches are told neither), plus the log2(n) build
 without noise.  It is that of a search which knows p, and has as many commits as it likes: `told` is
 the harness's own search when it is told p and the false alarms, so what it costs more is what it
 costs to find them out.  `among` is told no more than that the rate is one of four, `quiet` no more
-than that a clean commit never fails.
+than that a clean commit never fails; `single` has one part as the prior of false alarms.
 
 --reach runs the cells of benchmarks/README.md: 1,000 commits without and with 1 % of false alarms,
 and a series of 16.  Shares have Wilson's intervals (95 %), costs the standard error of their mean.
 --guests N gives the time until there is an answer with N guests at a time, and one build, over that
 with one guest.
 
-Every bisection has a seed of its own, so that all searches meet the same culprits.  With --cache
-FILE, what was simulated is kept there and not simulated again: give another one when the search
-has changed.  Where numba is installed, `ours` and `told` are compiled (compiled_search.py), which
-makes no difference but that of time.
+Every bisection has a seed of its own, from --first on, so that all searches meet the same culprits.
+With --cache FILE, what was simulated is kept there and not simulated again: give another one when
+the search has changed.  Where numba is installed, `ours` and what is told more are compiled
+(compiled_search.py), which makes no difference but that of time.
 """
 
 from __future__ import annotations
@@ -138,6 +139,9 @@ AMONG = Prior(tuple((0.25, 400 * rate, 400 * (1.0 - rate)) for rate in (0.9, 0.5
 
 QUIET = Prior(alarm=((1.0, 0.5, 4600.0),))
 """What a search believes that knows clean commits never to fail, nearly."""
+
+SINGLE = Prior(alarm=((1.0, 0.5, 200.0),))
+"""What the harness's search believed before it allowed for benches that do have alarms."""
 
 COMPILED = importlib.util.find_spec("numba") is not None
 
@@ -285,6 +289,7 @@ def search(name: str, world: World, confidence: float) -> Answer:
         "told": lambda: own(world, policy, rates_of(world.cell)),
         "among": lambda: own(world, policy, AMONG),
         "quiet": lambda: own(world, policy, QUIET),
+        "single": lambda: own(world, policy, SINGLE),
         "wall": lambda: wall(world, policy, int(guests)),
         "git": lambda: git_bisect(world, 10),
         "git-30": lambda: git_bisect(world, 30),
@@ -306,8 +311,8 @@ def one(job: Job) -> Answer:
 class Simulator:
     """Answers, from an earlier call's ``file`` where it has them; lines of JSON."""
 
-    def __init__(self, file: Path | None, jobs: int) -> None:
-        self._file = file
+    def __init__(self, file: Path | None, jobs: int, first: int = 0) -> None:
+        self._file, self._first = file, first
         self._pool = ProcessPoolExecutor(jobs) if jobs > 1 else None
         self._known: dict[str, Answer] = {}
         if file and file.exists():
@@ -316,7 +321,8 @@ class Simulator:
                 self._known[key] = Answer(**answer)
 
     def answers(self, name: str, cell: Cell, sims: int, confidence: float) -> list[Answer]:
-        jobs = {f"{name} {cell} {seed}": (name, cell, seed, confidence) for seed in range(sims)}
+        seeds = range(self._first, self._first + sims)
+        jobs = {f"{name} {cell} {seed}": (name, cell, seed, confidence) for seed in seeds}
         new = {key: job for key, job in jobs.items() if key not in self._known}
         many = self._pool.map(one, new.values(), chunksize=8) if self._pool else None
         found = many or map(one, new.values())
@@ -392,12 +398,13 @@ def main() -> None:
     parser.add_argument("--confidence", type=float, default=0.95)
     parser.add_argument("--searches", default="ours,git,syzkaller")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
+    parser.add_argument("--first", type=int, default=0, help="seed")
     parser.add_argument("--cache", type=Path)
     parser.add_argument("--reach", action="store_true")
     parser.add_argument("--honesty", action="store_true", help="stated against found, at the end")
     parser.add_argument("--guests", type=int, help="the time that so many guests take")
     args = parser.parse_args()
-    simulator = Simulator(args.cache, args.jobs)
+    simulator = Simulator(args.cache, args.jobs, args.first)
     if args.guests:
         for cell in cells(args):
             print(walls(simulator, cell, args.guests, args), flush=True)
