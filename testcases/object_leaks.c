@@ -57,21 +57,12 @@ static const char *name_of(size_t count)
 
 static void count_stats(long *counts)
 {
-	char line[128], name[64];
-	long value;
 	size_t i;
-	FILE *f;
 
-	memset(counts, 0, STATS * sizeof(*counts));
 	/* What each CPU has not told yet. */
 	write_file("/proc/sys/vm/stat_refresh", "1");
-	f = fopen("/proc/vmstat", "r");
-	while (f && fgets(line, sizeof(line), f))
-		for (i = 0; i < STATS; i++)
-			if (sscanf(line, "%63s %ld", name, &value) == 2 && !strcmp(name, stats[i]))
-				counts[i] = value;
-	if (f)
-		fclose(f);
+	for (i = 0; i < STATS; i++)
+		counts[i] = vmstat(stats[i]);
 }
 
 static struct counter *operations, *watched;

@@ -94,25 +94,6 @@ static void smaps_kb(const char *addr, long *private, long *shared)
 		fclose(f);
 }
 
-/* How many pages of the mapping numa_maps has on the node. */
-static long numa_maps(const char *addr, int node)
-{
-	char line[1024], word[16], *at;
-	long pages = 0;
-	FILE *f = fopen("/proc/self/numa_maps", "r");
-
-	snprintf(word, sizeof(word), " N%d=", node);
-	while (f && fgets(line, sizeof(line), f))
-		if (strtoul(line, NULL, 16) == (unsigned long)addr) {
-			at = strstr(line, word);
-			pages = at ? atol(at + strlen(word)) : 0;
-			break;
-		}
-	if (f)
-		fclose(f);
-	return f ? pages : -1;
-}
-
 /* Documentation/admin-guide/mm/pagemap.rst, of /proc/PID/pagemap */
 #define TOLD_FRAME	((1ULL << 55) - 1)
 #define TOLD_EXCLUSIVE	(1ULL << 56)
@@ -157,6 +138,7 @@ static void look(const struct huge *h, int maps, const char *when)
 	uint64_t flags, wanted = UPTODATE | HUGE | IN_MMAP | (kind_shared(h->kind) ? DIRTY : IS_ANON);
 	unsigned char core[PAGES * 512];
 	unsigned long frame;
+	struct numa_maps maps_told;
 	long private, shared;
 	struct stat st;
 	size_t i, n;
@@ -187,10 +169,11 @@ static void look(const struct huge *h, int maps, const char *when)
 	expect_number(shared, maps > 1 ? h->n * h->page / 1024 : 0, h,
 		      "kB of several processes in smaps", when);
 	expect_number(hugetlb_kb(), base_kb + h->n * h->page / 1024, h, "kB of HugetlbPages", when);
+	numa_maps_read(getpid(), h->addr, &maps_told);
 	for (on = 0; on < 2; on++) {
 		for (i = n = 0; i < h->n; i++)
 			n += page_node(h->addr + i * h->page) == nodes[on];
-		expect_number(numa_maps(h->addr, nodes[on]), n, h, "pages in numa_maps of a node", when);
+		expect_number(maps_told.on[nodes[on]], n, h, "pages in numa_maps of a node", when);
 	}
 	memset(core, 0, sizeof(core));
 	if (mincore(h->addr, h->n * h->page, core))

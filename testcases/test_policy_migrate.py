@@ -25,6 +25,7 @@ POLICY_MIGRATE = TestCase(
         AtLeast("by_cpuset", 2),
         AtLeast("behind_table", 1),
         AtLeast("bound", 8),
+        AtLeast("surplus", 1),
         AtLeast("pgmigrate_success", 8, Source.VMSTAT),
     ),
     detectors=(Detector.KASAN, Detector.LOCKDEP),

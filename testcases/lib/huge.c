@@ -197,9 +197,11 @@ int numa_maps_read(pid_t pid, const void *addr, struct numa_maps *told)
 			continue;
 		found = 1;
 		for (word = strtok(line, " \n"); word; word = strtok(NULL, " \n")) {
-			if (sscanf(word, "N%d=%ld", &node, &n) == 2)
+			if (sscanf(word, "N%d=%ld", &node, &n) == 2) {
 				told->pages += n;
-			else if (sscanf(word, "anon=%ld", &n) == 1)
+				if (node >= 0 && node < (int)(sizeof(told->on) / sizeof(*told->on)))
+					told->on[node] = n;
+			} else if (sscanf(word, "anon=%ld", &n) == 1)
 				told->anon = n;
 		}
 	}

@@ -47,11 +47,11 @@ int huge_check(const struct huge *h, unsigned int owner, const char *when);
 int page_node(void *page);
 
 /*
- * What /proc/PID/numa_maps tells of the mapping at addr: its pages on all nodes, and
- * those that are anonymous.  0 where there is no such line, or no such file.
+ * What /proc/PID/numa_maps tells of the mapping at addr: its pages on all nodes, those that
+ * are anonymous, and those of each node.  0 where there is no such line, or no such file.
  */
 struct numa_maps {
-	long pages, anon;
+	long pages, anon, on[64];	/* as many nodes as the masks here have bits */
 };
 int numa_maps_read(pid_t pid, const void *addr, struct numa_maps *told);
 

@@ -70,24 +70,15 @@ int write_file(const char *path, const char *text)
 
 long isolated_pages(void)
 {
-	char line[128];
-	long n, sum = 0;
+	long sum = 0;
 	int tries;
-	FILE *f;
 
 	for (tries = 0; tries < 20; tries++) {
 		if (tries)
 			usleep(50000);
 		/* What each CPU has not told yet. */
 		write_file("/proc/sys/vm/stat_refresh", "1");
-		sum = 0;
-		f = fopen("/proc/vmstat", "r");
-		while (f && fgets(line, sizeof(line), f))
-			if (sscanf(line, "nr_isolated_anon %ld", &n) == 1 ||
-			    sscanf(line, "nr_isolated_file %ld", &n) == 1)
-				sum += n;
-		if (f)
-			fclose(f);
+		sum = vmstat("nr_isolated_anon") + vmstat("nr_isolated_file");
 		if (!sum)
 			break;
 	}

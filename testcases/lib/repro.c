@@ -83,15 +83,14 @@ static void setup(void)
 	setvbuf(stdout, NULL, _IOLBF, 0);
 }
 
-/* A counter of /proc/vmstat; 0 where there is none. */
-static unsigned long vmstat(const char *name)
+long vmstat(const char *name)
 {
-	unsigned long value, found = 0;
 	char line[128], word[64];
+	long value, found = 0;
 	FILE *f = fopen("/proc/vmstat", "r");
 
 	while (f && fgets(line, sizeof(line), f))
-		if (sscanf(line, "%63s %lu", word, &value) == 2 && !strcmp(word, name))
+		if (sscanf(line, "%63s %ld", word, &value) == 2 && !strcmp(word, name))
 			found = value;
 	if (f)
 		fclose(f);

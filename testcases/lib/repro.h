@@ -46,6 +46,9 @@ unsigned long count_read(const struct counter *c);
 int repro_start(int argc, char **argv);
 int running(void);
 
+/* A count of /proc/vmstat, as far as each CPU has told it; 0 where there is none. */
+long vmstat(const char *name);
+
 void fail(const char *oracle, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Whether anybody has called fail(): what comes after may be a consequence. */
 int failed(void);
