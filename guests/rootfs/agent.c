@@ -80,6 +80,25 @@ static size_t unhex(char *text)
 	return length / 2;
 }
 
+/*
+ * What the frozen guest had drawn from its generator and nobody had read: up to 64 bytes with the
+ * core (drivers/char/hw_random/core.c, rng_buffer), as many with virtio-rng, and in 5.10 a request
+ * that was made and not waited for. All copies would be handed the same ones, so these go first.
+ */
+static void drain(void)
+{
+	char stale[256];
+	size_t left = sizeof(stale);
+	ssize_t got;
+	int fd = open("/dev/hwrng", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	while (left && (got = read(fd, stale, left)) > 0)
+		left -= (size_t)got;
+	close(fd);
+}
+
 /* Copies of one frozen guest would all draw the same numbers. */
 static void seed(const char *bytes, size_t size)
 {
@@ -166,9 +185,10 @@ static void obey(char *line)
 		*rest++ = 0;
 	else
 		rest = line + strlen(line);
-	if (!strcmp(line, "seed"))
+	if (!strcmp(line, "seed")) {
+		drain();
 		seed(rest, unhex(rest));
-	else if (!strcmp(line, "clock"))
+	} else if (!strcmp(line, "clock"))
 		set_clock(rest);
 	else if (!strcmp(line, "authorized")) {
 		put(AUTHORIZED, rest, strlen(rest));
