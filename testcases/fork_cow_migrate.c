@@ -24,7 +24,7 @@
 #define PAGES 2
 #define MOVERS 1
 
-static struct counter *forked, *isolated;
+static struct counter *forked, *parent_first, *child_first;
 static struct target *target;
 static volatile unsigned long *turn;
 
@@ -40,59 +40,79 @@ static void until(unsigned long step)
 		sched_yield();
 }
 
-static void child_of(char *room, unsigned int seq)
+static int holds(char *room, unsigned int seq)
 {
 	int i;
 
-	until(1);	/* the parent has written what we must not see */
 	for (i = 0; i < PAGES; i++)
 		if (pattern_check(room + i * HUGE_2M, HUGE_2M, i, seq))
-			_exit(1);
+			return 0;
+	return 1;
+}
+
+static void put(char *room, unsigned int seq)
+{
+	int i;
+
 	for (i = 0; i < PAGES; i++)
-		*(volatile unsigned long *)(room + i * HUGE_2M) = ~0UL;
-	*turn = 2;
-	until(3);
-	_exit(0);
+		pattern_write(room + i * HUGE_2M, HUGE_2M, i, seq);
+}
+
+/*
+ * Whoever writes first, by what the fork left of a writable entry, must not be seen by the
+ * other: who comes second writes to a page that is nobody else's by then.
+ */
+static void child_of(char *room, unsigned int seq, int first)
+{
+	if (!first)
+		until(1);	/* the parent has written what we must not see */
+	if (!holds(room, seq))
+		_exit(1);
+	put(room, ~seq);
+	*turn = first ? 1 : 2;
+	until(first ? 2 : 3);
+	_exit(!holds(room, ~seq));
 }
 
 static void parent(void *arg)
 {
 	char *room = map_huge(PAGES);
 	unsigned int seq = 0;
-	int i, status;
+	int first, status = 0;
 	pid_t pid;
 
 	(void)arg;
-	for (i = 0; i < PAGES; i++)
-		pattern_write(room + i * HUGE_2M, HUGE_2M, i, seq);
+	put(room, seq);
 	target_set(target, getpid(), room, PAGES);
 	while (running()) {
+		first = seq & 1;
 		*turn = 0;
 		pid = fork();
 		if (!pid)
-			child_of(room, seq);
+			child_of(room, seq, first);
 		if (pid < 0)
 			continue;
 		count_add(forked, 1);
-		seq++;
-		for (i = 0; i < PAGES; i++)
-			pattern_write(room + i * HUGE_2M, HUGE_2M, i, seq);
-		*turn = 1;
-		while (*turn < 2 && !waitpid(pid, &status, WNOHANG))
-			sched_yield();
-		for (i = 0; i < PAGES; i++)
-			if (pattern_check(room + i * HUGE_2M, HUGE_2M, i, seq))
-				return;
-		if (*turn < 2) {
-			if (WIFSIGNALED(status))
-				fail("signal", "the child was ended by signal %d",
-				     WTERMSIG(status));
-			return;
+		if (!first) {
+			put(room, ++seq);
+			*turn = 1;
 		}
-		*turn = 3;
+		while (*turn < (first ? 1 : 2) && !waitpid(pid, &status, WNOHANG))
+			sched_yield();
+		if (!holds(room, seq))
+			return;
+		if (*turn < (first ? 1 : 2))
+			break;
+		if (first)
+			put(room, ++seq);
+		*turn = first ? 2 : 3;
 		waitpid(pid, &status, 0);
-		count_add(isolated, 1);
+		if (status)
+			break;
+		count_add(first ? child_first : parent_first, 1);
 	}
+	if (WIFSIGNALED(status))
+		fail("signal", "the child was ended by signal %d", WTERMSIG(status));
 }
 
 int main(int argc, char **argv)
@@ -102,7 +122,8 @@ int main(int argc, char **argv)
 	repro_start(argc, argv);
 	movers_prepare();
 	forked = counter("forked");
-	isolated = counter("isolated");
+	parent_first = counter("parent_first");
+	child_first = counter("child_first");
 	target = target_new();
 	turn = shared_words(1);
 	child("parent", parent, NULL);

@@ -21,7 +21,8 @@ FORK_COW_MIGRATE = TestCase(
     exercised=(
         AtLeast("moved", 20),
         AtLeast("forked", 10),
-        AtLeast("isolated", 10),
+        AtLeast("parent_first", 5),
+        AtLeast("child_first", 5),
         AtLeast("pgmigrate_success", 5, Source.VMSTAT),
     ),
     detectors=(Detector.KASAN, Detector.LOCKDEP),
