@@ -142,8 +142,11 @@ def test_width_is_what_the_cpus_carry(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
     assert widths == [4, 2, 8, 8, 1]
     assert out.getvalue() == "9 guests at a time are asked for; 8 CPUs carry 8\n"
+    assert local(None, two, Progress(), spare=1).width == 5
+    assert local(2, two, Progress(), spare=1).width == 2
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0})
     assert local(None, two, Progress()).width == 1
+    assert local(None, two, Progress(), spare=1).width == 1
 
 
 def test_threads_share_one_display_in_whole_lines() -> None:

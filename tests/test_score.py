@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
@@ -65,7 +65,9 @@ class FakeEngine:
         verdict = Verdict(Outcome.FAIL, (Reason("data", "lost"),)) if bad else Verdict(Outcome.PASS)
         seen = Evidence(seconds=trial.seconds)
         future: Future[TrialResult] = Future()
-        future.set_result(TrialResult(trial, verdict, seen, folder, 0.0, boot_seconds=8.0))
+        wall = 8.0 + trial.seconds
+        result = TrialResult(trial, verdict, seen, folder, 0.0, boot_seconds=8.0, wall_seconds=wall)
+        future.set_result(result)
         return future
 
     def __enter__(self) -> Self:
@@ -78,8 +80,8 @@ def attempts(
     cases: list[TestCase], budget: float, monkeypatch: pytest.MonkeyPatch, **more: Any
 ) -> tuple[list[score.Attempt], FakeEngine]:
     clock = Clock()
-    monkeypatch.setattr(score, "time", clock)
-    engine = FakeEngine(clock, more.pop("fails", ""))
+    engine = more.pop("engine", None) or FakeEngine(clock, more.pop("fails", ""))
+    monkeypatch.setattr(score, "time", engine.clock)
     done = score.attempts(
         BuiltKernel("buggy", "id", "5.10", Path("bzImage"), Path("config")),
         cases,
@@ -101,6 +103,49 @@ def test_brief_runs_come_first_and_the_budget_ends_them(
     assert engine.ran == [("fork", 4), ("punch", 4), ("fork", 10), ("punch", 10)]
     assert sum(attempt.cost for attempt in done) == 60
     assert score.caught_by(done, 60) is None
+
+
+class PairEngine(FakeEngine):
+    """Two at a time: the clock goes on to whichever ends next."""
+
+    width = 2
+
+    def __init__(self, clock: Clock, fails: str = "") -> None:
+        super().__init__(clock, fails)
+        self.ends = dict[Future[TrialResult], tuple[float, TrialResult]]()
+
+    def submit(self, trial: Trial, folder: Path) -> Future[TrialResult]:
+        began = self.clock.now
+        result = super().submit(trial, folder).result()
+        future: Future[TrialResult] = Future()
+        self.ends[future], self.clock.now = (self.clock.now, result), began
+        return future
+
+    def wait(self, under_way: Collection[Future[TrialResult]], **_: object) -> SimpleNamespace:
+        future = min(under_way, key=lambda each: self.ends[each][0])
+        self.clock.now, result = max(self.clock.now, self.ends[future][0]), self.ends[future][1]
+        future.set_result(result)
+        return SimpleNamespace(done={future})
+
+
+def test_two_guests_share_a_budget_of_the_wall(
+    cases: list[TestCase], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    engine = PairEngine(clock, "punch")
+    monkeypatch.setattr(score, "wait", engine.wait)
+
+    def on_control(attempt: score.Attempt) -> bool:
+        clock.now += 1000  # which is nobody's budget
+        return True
+
+    done, _ = attempts(cases, 40, monkeypatch, engine=engine, on_control=on_control)
+    # Both end after 12 s.  The third go ends while the control is asked; the last is cut short.
+    assert engine.ran == [("fork", 4), ("punch", 4), ("fork", 10), ("fork", 20), ("fork", 28)]
+    assert [(each.case, each.at) for each in done] == [
+        *(("fork", 12), ("punch", 12), ("fork", 30), ("fork", 40), ("fork", 48)),
+    ]
+    assert clock.now == 1048
 
 
 def test_first_failure_ends_a_bug_but_not_a_control(
@@ -322,7 +367,7 @@ def test_scorecard_is_kept_resumed_and_counts_false_alarms(
     cases: list[TestCase], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done, _ = attempts(cases, 60, monkeypatch, fails="punch")
-    key = scorecard.measured("base", 60, cases, [], "")
+    key = scorecard.measured("base", 60, cases, [], "", 2)
     file = tmp_path / "score.json"
     card = scorecard.Scorecard(file, key, ["harness", "score"])
     card.add(scorecard.row("bug-a", "bug", "1", done, 60))

@@ -139,15 +139,18 @@ def _fill(
         future.set_result(result)
 
 
-def local(guests: int | None, machine: MachineSpec, progress: Progress) -> Engine:
-    """The engine of this host for ``guests`` at a time; None: as many as have CPUs of their own.
+def local(
+    guests: int | None, machine: MachineSpec, progress: Progress, *, spare: int = 0
+) -> Engine:
+    """The engine of this host for ``guests`` at a time; None: as many as have CPUs of their own,
+    and ``spare`` more, which take the CPUs while others wait for an answer.
 
     Never more than there are CPUs: a guest that is not scheduled misses deadlines, and its
     races are not those of a machine.  Memory decides when each of them starts, measured then
     (guest/admission.py).
     """
     cpus = len(os.sched_getaffinity(0))
-    width = max(1, cpus // machine.cpus) if guests is None else guests
+    width = guests or min(cpus, max(1, cpus // machine.cpus) + spare)
     if width > cpus:
         progress.say(f"{width} guests at a time are asked for; {cpus} CPUs carry {cpus}")
         width = cpus

@@ -127,9 +127,9 @@ def attempts(
     rounds: int = ROUNDS,
     on_control: Callable[[Attempt], bool] = lambda attempt: False,
 ) -> list[Attempt]:
-    """Trials until one is a FAIL or the budget is spent; with ``to_the_end`` a FAIL ends nothing,
-    and each case is run once whatever it costs: of a case that never ran nobody can say that it
-    raises no false alarm.
+    """Trials until one is a FAIL or the budget is spent, which is seconds of the clock on the wall,
+    however many guests share them; with ``to_the_end`` a FAIL ends nothing, and each case is run
+    once whatever it costs: of a case that never ran nobody can say that it raises no false alarm.
 
     No other trial is begun that the rest of the budget has no second for; the last one is cut
     short by what is left.  A case that is skipped is not tried again, nor one that ``on_control``
@@ -137,16 +137,21 @@ def attempts(
     of the FAIL that would be the bug's catch alone.
     """
     done: list[Attempt] = []
-    spent = 0.0
+    # What is not compiled yet is nobody's budget.
+    binaries = {case.name: binary_of(case) for case in cases}
+    begun, paused = time.monotonic(), 0.0
+
+    def spent() -> float:
+        return time.monotonic() - begun - paused
+
     over = False
     dropped: set[str] = set()
-    under_way: dict[Future[TrialResult], tuple[float, int]] = {}
+    under_way: dict[Future[TrialResult], float] = {}
     turns = schedule(cases, rounds)
     owed = {case.name for case in cases} if to_the_end else set()
     while True:
         while len(under_way) < engine.width and not over:
-            promised = sum(seconds for _, seconds in under_way.values())
-            left = int(min(budget - spent - promised, _LONGEST))
+            left = int(min(budget - spent(), _LONGEST))
             wanted = (t for t in turns if t[0].name not in dropped)
             turn = next((t for t in wanted if left >= 1 or t[0].name in owed), None)
             if turn is None:
@@ -155,35 +160,35 @@ def attempts(
             case, seconds = turn[0], turn[1] if owed else min(turn[1], left)
             owed.discard(case.name)
             trial = Trial(
-                *(case, binary_of(case), seconds),
+                *(case, binaries[case.name], seconds),
                 *(kernel, machine_of(case), accel),
             )
             path = folder_of(f"{case.name}--{kernel.name}")
-            begin = time.monotonic()
-            under_way[engine.submit(trial, path)] = (begin, seconds)
+            began = spent()
+            under_way[engine.submit(trial, path)] = began
         if not under_way:
             return done
         for future in wait(under_way, return_when=FIRST_COMPLETED).done:
-            begin, _ = under_way.pop(future)
+            began = under_way.pop(future)
             result = future.result()
             keep(result)
             # Not until now: what had ended while the control was asked waited for us.
-            cost = result.wall_seconds or time.monotonic() - begin
-            attempt = _attempt(result, cost, spent)
-            spent += attempt.cost
+            attempt = _attempt(result, result.wall_seconds or spent() - began, began)
             failed = attempt.outcome is Outcome.FAIL
             if failed and not to_the_end and attempt.at <= budget and not over:
+                asked = time.monotonic()
                 attempt = replace(attempt, on_control=on_control(attempt))
+                paused += time.monotonic() - asked
             done.append(attempt)
             if attempt.outcome is Outcome.SKIP or attempt.on_control:
                 dropped.add(attempt.case)
             over = over or (failed and not to_the_end and not attempt.on_control)
 
 
-def _attempt(result: TrialResult, cost: float, spent: float) -> Attempt:
+def _attempt(result: TrialResult, cost: float, began: float) -> Attempt:
     case, verdict, seen = result.trial.case, result.verdict, result.evidence
     seconds = [t for t in (seen.first_splat, seen.first_failure) if t is not None]
-    at = spent + min(cost, result.boot_seconds + min(seconds, default=seen.seconds))
+    at = began + min(cost, result.boot_seconds + min(seconds, default=seen.seconds))
     failed = verdict.outcome is Outcome.FAIL
     return Attempt(
         *(case.name, case.scenarios, result.trial.seconds, verdict.outcome, verdict.reason),

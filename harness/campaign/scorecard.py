@@ -71,12 +71,18 @@ class Scorecard:
 
 
 def measured(
-    base: str, budget: int, cases: Sequence[TestCase], instrument: Sequence[Path], machine: str
+    base: str,
+    budget: int,
+    cases: Sequence[TestCase],
+    instrument: Sequence[Path],
+    machine: str,
+    guests: int = 1,
 ) -> Json:
-    """What a score depends on beside the bugs themselves."""
+    """What a score depends on beside the bugs themselves; ``guests`` share a budget's seconds."""
     return {
         "base": base,
         "budget": budget,
+        "guests": guests,
         "machine": machine,
         "instrumentation": [f"{p.stem} {_digest(p.read_bytes())}" for p in instrument],
         "cases": [f"{case.name} {_digest(_content(case))}" for case in cases],

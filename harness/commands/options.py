@@ -34,7 +34,9 @@ def common(verb: argparse.ArgumentParser, *, several: bool = True) -> None:
     verb.set_defaults(default_kernel=DEFAULT_KERNEL)
 
 
-def parallel(verb: argparse.ArgumentParser) -> None:
+def parallel(
+    verb: argparse.ArgumentParser, default: str = "as many as have CPUs of their own"
+) -> None:
     """How many guests at a time.  What runs trials prints them by the long --dry-run alone."""
     verb.add_argument(
         "-n",
@@ -44,7 +46,7 @@ def parallel(verb: argparse.ArgumentParser) -> None:
         const=_NO_NUMBER,
         action=_Guests,
         metavar="N",
-        help="guests at a time; default: as many as have CPUs of their own",
+        help=f"guests at a time; default: {default}",
     )
     verb.add_argument("--dry-run", action="store_true", help="print what would be run")
 
