@@ -10,14 +10,19 @@
 #include "huge.h"
 #include "pool.h"
 #include "repro.h"
+#include "uffd.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/mempolicy.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/shm.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -140,6 +145,120 @@ static void seals(void)
 	close(fd);
 }
 
+/*
+ * Pages of 1 GiB where there are none: whatever is asked of them is measured by 1 GiB, not by
+ * the size that is the default, and what is refused takes nothing of another pool.
+ */
+#define HUGE_FLAG_1G (30 << 26)		/* MAP_HUGE_1GB, MFD_HUGE_1GB, SHM_HUGE_1GB */
+
+static void untouchable(char *p, const char *what)
+{
+	struct caught caught;
+
+	touch_write(p + HUGE_2M, 1, &caught);
+	if (caught.sig == SIGBUS && caught.code == BUS_ADRERR)
+		count_add(refused, 1);
+	else
+		fail("signal", "%s: a touch is answered by signal %d, code %d", what, caught.sig,
+		     caught.code);
+}
+
+static void file_of_gigantic(int fd, const char *what)
+{
+	struct stat st = { 0 };
+	char *p, *q;
+	int uffd;
+
+	fstat(fd, &st);
+	if (st.st_blksize != (long)HUGE_1G)
+		fail("counters", "%s: st_blksize %ld", what, (long)st.st_blksize);
+	expect(ftruncate(fd, HUGE_2M), EINVAL, "ftruncate to part of 1 GiB");
+	if (ftruncate(fd, 2 * HUGE_1G))
+		fail("errno", "%s: ftruncate to 2 GiB: %s", what, strerror(errno));
+	expect(fallocate(fd, 0, 0, HUGE_2M), ENOSPC, "fallocate of 1 GiB");
+	q = mmap(NULL, HUGE_2M, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	expect2(q == MAP_FAILED ? -1 : 0, ENOMEM, ENOMEM, "a promise of 1 GiB");
+	q = mmap(NULL, HUGE_2M, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+	expect2(q == MAP_FAILED ? -1 : 0, ENOMEM, ENOMEM, "a private promise of 1 GiB");
+	q = mmap(NULL, HUGE_1G, PROT_READ, MAP_SHARED | MAP_NORESERVE, fd, HUGE_2M);
+	expect2(q == MAP_FAILED ? -1 : 0, EINVAL, EINVAL, "mmap at an offset within 1 GiB");
+	/* Its length is rounded up to 1 GiB, and its address is a multiple of it. */
+	p = mmap(NULL, HUGE_1G + HUGE_2M, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+	if (p == MAP_FAILED) {
+		fail("errno", "%s: mmap of 1 GiB without a promise: %s", what, strerror(errno));
+		return;
+	}
+	if ((unsigned long)p % HUGE_1G)
+		fail("errno", "%s: pages of 1 GiB at %p", what, (void *)p);
+	untouchable(p + HUGE_1G, what);
+	expect(munmap(p, HUGE_2M), EINVAL, "munmap of part of 1 GiB");
+	expect(mprotect(p + HUGE_2M, HUGE_2M, PROT_READ), EINVAL, "mprotect of part of 1 GiB");
+	if (mprotect(p + HUGE_1G, HUGE_1G, PROT_READ))
+		fail("errno", "%s: mprotect of 1 GiB: %s", what, strerror(errno));
+	uffd = uffd_open();
+	if (uffd >= 0) {
+		errno = uffd_register(uffd, p, HUGE_2M);
+		expect(errno ? -1 : 0, EINVAL, "UFFDIO_REGISTER of part of 1 GiB");
+		close(uffd);
+	}
+	if (munmap(p, 2 * HUGE_1G))
+		fail("errno", "%s: munmap of 2 GiB: %s", what, strerror(errno));
+	if (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, HUGE_1G))
+		fail("errno", "%s: a hole of 1 GiB: %s", what, strerror(errno));
+}
+
+static void gigantic(void)
+{
+	struct statfs fs = { 0 };
+	const char *path;
+	struct pool none;
+	int fd, id;
+	void *q;
+
+	if (access("/sys/kernel/mm/hugepages/hugepages-1048576kB", F_OK))
+		return;
+	pool_use(HUGE_1G);
+	pool_read(&none);
+	pool_use(HUGE_2M);
+	if (none.free)
+		return;
+	q = mmap(NULL, HUGE_2M, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | HUGE_FLAG_1G, -1, 0);
+	expect2(q == MAP_FAILED ? -1 : 0, ENOMEM, ENOMEM, "MAP_HUGE_1GB of an empty pool");
+	q = mmap(NULL, HUGE_2M, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB |
+		 MAP_NORESERVE | HUGE_FLAG_1G, -1, 0);
+	if (q == MAP_FAILED) {
+		fail("errno", "MAP_HUGE_1GB without a promise: %s", strerror(errno));
+	} else {
+		untouchable(q, "MAP_HUGE_1GB");
+		munmap(q, HUGE_1G);
+	}
+	id = shmget(IPC_PRIVATE, HUGE_2M, IPC_CREAT | SHM_HUGETLB | HUGE_FLAG_1G | 0600);
+	expect(id < 0 ? -1 : 0, ENOMEM, "SHM_HUGE_1GB of an empty pool");
+	fd = memfd_create("gigantic", MFD_CLOEXEC | 4U | HUGE_FLAG_1G);
+	if (fd >= 0) {
+		file_of_gigantic(fd, "MFD_HUGE_1GB");
+		close(fd);
+	}
+	path = mount_huge("pagesize=1G,size=3G");
+	statfs(path, &fs);
+	if (fs.f_bsize != (long)HUGE_1G || fs.f_blocks != 3 || fs.f_bfree != 3)
+		fail("counters", "a mount of 3 pages of 1 GiB: %ld of %ld blocks of %ld bytes free",
+		     (long)fs.f_bfree, (long)fs.f_blocks, (long)fs.f_bsize);
+	fd = huge_file(path, HUGE_1G);
+	if (fd >= 0) {
+		file_of_gigantic(fd, "pagesize=1G");
+		close(fd);
+	}
+	statfs(path, &fs);
+	if (fs.f_bfree != 3)
+		fail("counters", "%ld of 3 pages of 1 GiB are left after refusals", (long)fs.f_bfree);
+	if (umount_huge(path))
+		fail("errno", "umount: %s", strerror(errno));
+	pool_use(HUGE_1G);
+	pool_same(&none, "pages of 1 GiB");
+	pool_use(HUGE_2M);
+}
+
 /* Offsets whose end does not fit a file. */
 static void far_off(void)
 {
@@ -207,6 +326,7 @@ int main(int argc, char **argv)
 	}
 	seals();
 	far_off();
+	gigantic();
 	pool_same(&before, "after refusals of files");
 	return repro_end();
 }

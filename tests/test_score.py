@@ -16,13 +16,14 @@ import pytest
 
 from harness.campaign import relevance, score, scorecard
 from harness.campaign.relevance import order
+from harness.campaign.series import Series
 from harness.commands import score as score_command
 from harness.errors import UsageError
 from harness.kernel.built import BuiltKernel
 from harness.paths import PROJECT
 from harness.progress import Progress
 from harness.spec.case import AtLeast, TestCase
-from harness.spec.machine import load_machine
+from harness.spec.machine import MachineSpec, load_machine
 from harness.trial.evidence import Evidence
 from harness.trial.trial import Trial, TrialResult
 from harness.trial.verdict import Outcome, Reason, Verdict
@@ -88,7 +89,7 @@ def attempts(
         budget,
         engine=engine,
         binary_of=lambda case: case.reproducer,
-        machine_of=lambda case: load_machine("two-nodes"),
+        machine_of=more.pop("machine_of", lambda case: load_machine("two-nodes")),
         folder_of=Path,
         keep=lambda result: None,
         **more,
@@ -103,6 +104,19 @@ def test_brief_runs_come_first_and_the_budget_ends_them(
     assert engine.ran == [("fork", 4), ("punch", 4), ("fork", 10), ("punch", 10)]
     assert sum(attempt.cost for attempt in done) == 60
     assert score.caught_by(done, 60) is None
+
+
+def test_a_machine_that_is_booted_once_is_in_nobodys_budget(
+    cases: list[TestCase], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = FakeEngine(Clock())
+
+    def machine_of(case: TestCase) -> MachineSpec:
+        engine.clock.now += 30
+        return load_machine("two-nodes")
+
+    attempts(cases, 60, monkeypatch, engine=engine, machine_of=machine_of)
+    assert engine.ran == [("fork", 4), ("punch", 4), ("fork", 10), ("punch", 10)]
 
 
 class PairEngine(FakeEngine):
@@ -208,6 +222,29 @@ class Checking(score_command._Runner):
     def _check(self, cases: Sequence[TestCase]) -> list[dict[str, Any]]:
         self.ran += [(case.name, case.quick) for case in cases]
         return [{"case": case.name, "verdict": self.says} for case in cases]
+
+
+def test_each_machine_of_a_kernel_gets_one_template_when_it_is_due(
+    cases: list[TestCase], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    booted: list[tuple[str, str]] = []
+
+    def boot(kernel: BuiltKernel, machine: MachineSpec, **_: object) -> SimpleNamespace:
+        booted.append((kernel.content_id, machine.name))
+        return SimpleNamespace(end=lambda: None)
+
+    monkeypatch.setattr(score_command, "boot", boot)
+    monkeypatch.setattr(score_command, "choose", lambda *_: None)
+    runner = object.__new__(score_command._Runner)
+    runner._plan = Series(kernels=(), machine=load_machine("two-nodes"), cases=tuple(cases))
+    runner._progress, runner._booted = Progress(), set()
+    one, other = SimpleNamespace(content_id="1"), SimpleNamespace(content_id="2")
+    apart = replace(cases[1], machine="default-1g")
+    for kernel in (one, other):
+        for case in (cases[0], apart, cases[0], apart):
+            machine = runner._machine_of(kernel, case)  # type: ignore[arg-type]
+            assert machine.name == (case.machine or "two-nodes")
+    assert booted == [(k, m) for k in "12" for m in ("two-nodes", "default-1g")]
 
 
 def test_a_case_is_run_as_long_without_the_bug_before_it_counts(

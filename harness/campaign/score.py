@@ -159,9 +159,13 @@ def attempts(
                 break
             case, seconds = turn[0], turn[1] if owed else min(turn[1], left)
             owed.discard(case.name)
+            # Nor is a machine that has to be booted once.
+            asked = time.monotonic()
+            machine = machine_of(case)
+            paused += time.monotonic() - asked
             trial = Trial(
                 *(case, binaries[case.name], seconds),
-                *(kernel, machine_of(case), accel),
+                *(kernel, machine, accel),
             )
             path = folder_of(f"{case.name}--{kernel.name}")
             began = spent()

@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from harness.record.folder import RESULTS, RunFolder, write
 from harness.spec.case import TestCase
 from harness.spec.cases import quick, select
 from harness.spec.kernel import GUESTS, KernelSpec, load_kernel
+from harness.spec.machine import MachineSpec
 from harness.spec.suite import load_suite, suite_names
 from harness.trial.compile import binary_of
 from harness.trial.verdict import Outcome
@@ -158,7 +160,7 @@ class _Runner:
         self._plan, self._args, self._instrument = plan, args, instrument
         self._card, self._folder = card, folder
         self._engine, self._progress = engine, progress
-        self._booted = set[str]()
+        self._booted = set[tuple[str, str]]()
 
     def measure(self, kind: str, patch: Path | None) -> None:
         """One bug, or the base by itself; nothing where the scorecard has it."""
@@ -175,7 +177,7 @@ class _Runner:
             self._progress.say(f"{name}: {error}")
             self._card.add(row(name, kind, content, [], budget, fault=error.what))
             return
-        self._make_template(kernel)
+        self._make_template(kernel, plan.machine)
         theirs = bool(plan.cases[0].payload)
         # Other people's tests are tried in the order of their declaration.
         cases = order(patch, plan.cases) if patch and not theirs else list(plan.cases)
@@ -191,18 +193,26 @@ class _Runner:
         self._card.add(row(name, kind, content, done, budget, near, fault))
         self._progress.say(line(self._card.rows[name]))
 
-    def _make_template(self, kernel: BuiltKernel) -> None:
+    def _machine_of(self, kernel: BuiltKernel, case: TestCase) -> MachineSpec:
+        """The case's machine, with a template of it: of one that is not the usual one when the
+        first of its cases is due, for most bugs are caught before."""
+        machine = self._plan.machine_of(case)
+        self._make_template(kernel, machine)
+        return machine
+
+    def _make_template(self, kernel: BuiltKernel, machine: MachineSpec) -> None:
         """Boot it once, which is no trial's time.  One that does not boot is its trials' affair."""
-        if kernel.content_id in self._booted:
+        key = (kernel.content_id, machine.name)
+        if key in self._booted:
             return
-        self._booted.add(kernel.content_id)
+        self._booted.add(key)
         accel = choose(self._progress, self._plan.accel)
         with (
             contextlib.suppress(BootError, GuestLost),
             tempfile.TemporaryDirectory(prefix="harness-") as folder,
         ):
             boot(
-                *(kernel, self._plan.machine),
+                *(kernel, machine),
                 run_dir=Path(folder),
                 accel=accel,
                 progress=self._progress,
@@ -223,7 +233,7 @@ class _Runner:
             budget,
             engine=self._engine,
             binary_of=binary_of,
-            machine_of=plan.machine_of,
+            machine_of=partial(self._machine_of, kernel),
             folder_of=self._folder.trial_folder,
             keep=lambda result: self._folder.add(result, repeat(plan, spec, result.trial.case)),
             accel=plan.accel,
@@ -264,7 +274,7 @@ class _Runner:
         """Run them on the base, once each, in nobody's budget, and keep what came of it."""
         spec = load_kernel(str(self._declare("control", None)))
         kernel = build(spec, progress=self._progress, jobs=self._args.jobs)
-        self._make_template(kernel)
+        self._make_template(kernel, self._plan.machine)
         done = self._attempts(spec, kernel, cases, math.inf, to_the_end=True, rounds=0)
         known = self._card.rows.get(_CHECKS)
         checks = row(_CHECKS, "check", "", done, math.inf)

@@ -149,6 +149,15 @@ void cg_expect(const char *group, long usage, long rsvd, const char *when)
 	     when, group, now, now_rsvd, usage, rsvd);
 }
 
+long cg_other(const char *group, const char *size, int rsvd)
+{
+	char file[80];
+
+	snprintf(file, sizeof(file), "hugetlb.%s.%s%s", size, rsvd ? "rsvd." : "",
+		 v2 ? "current" : "usage_in_bytes");
+	return number(group, file);
+}
+
 long cg_refusals(const char *group, int rsvd)
 {
 	if (v2)

@@ -22,6 +22,9 @@ int cg_limit(const char *group, int rsvd, long pages);
  */
 void cg_expect(const char *group, long usage, long rsvd, const char *when);
 
+/* Bytes charged of another size ("1GB"), pages or reservations; -1 where that is not told. */
+long cg_other(const char *group, const char *size, int rsvd);
+
 /*
  * How often a limit was met, of pages or of reservations; -1 where that is not told
  * (version 2 tells of pages only).
