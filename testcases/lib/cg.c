@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -86,13 +87,21 @@ int cg_make(const char *group)
 	snprintf(path, sizeof(path), "%s/%s", root, group);
 	if (mkdir(path, 0755))
 		return errno;
-	slash = strchr(group, '/');
+	slash = strrchr(group, '/');
 	if (v2 && slash) {
 		snprintf(path, sizeof(path), "%.*s", (int)(slash - group), group);
 		err = put(path, "cgroup.subtree_control", "+hugetlb");
 		return err;
 	}
 	return 0;
+}
+
+int cg_has(const char *group)
+{
+	char path[200];
+
+	snprintf(path, sizeof(path), "%s/%s", root, group);
+	return !access(path, F_OK);
 }
 
 int cg_remove(const char *group)
@@ -132,6 +141,18 @@ int cg_limit(const char *group, int rsvd, long pages)
 		   "hugetlb.2MB.limit_in_bytes", text);
 }
 
+long cg_limit_told(const char *group, int rsvd)
+{
+	const char *file = v2 ? rsvd ? "hugetlb.2MB.rsvd.max" : "hugetlb.2MB.max" :
+			   rsvd ? "hugetlb.2MB.rsvd.limit_in_bytes" : "hugetlb.2MB.limit_in_bytes";
+	long pages = get(group, file);
+
+	/* Version 2 says "max", version 1 the largest number of whole pages. */
+	if (v2 && !number(group, file))
+		return -1;
+	return pages >= LONG_MAX / (long)HUGE_2M - 1 ? -1 : pages;
+}
+
 void cg_expect(const char *group, long usage, long rsvd, const char *when)
 {
 	long now = 0, now_rsvd = 0;
@@ -163,6 +184,11 @@ long cg_refusals(const char *group, int rsvd)
 	if (v2)
 		return rsvd ? -1 : number(group, "hugetlb.2MB.events");
 	return number(group, rsvd ? "hugetlb.2MB.rsvd.failcnt" : "hugetlb.2MB.failcnt");
+}
+
+long cg_own_refusals(const char *group)
+{
+	return v2 ? number(group, "hugetlb.2MB.events.local") : -1;
 }
 
 static const char *peak(int rsvd)

@@ -11,6 +11,7 @@ void cg_umount(void);
 
 /* A group below the root, or below another group ("a/b"); 0 or an errno. */
 int cg_make(const char *group);
+int cg_has(const char *group);
 int cg_remove(const char *group);
 int cg_enter(const char *group, pid_t pid);
 /* Pages that are allowed, -1 for any number; rsvd: of reservations. */
@@ -25,11 +26,16 @@ void cg_expect(const char *group, long usage, long rsvd, const char *when);
 /* Bytes charged of another size ("1GB"), pages or reservations; -1 where that is not told. */
 long cg_other(const char *group, const char *size, int rsvd);
 
+/* What is allowed, as it is told, in pages; -1 for any number. */
+long cg_limit_told(const char *group, int rsvd);
+
 /*
- * How often a limit was met, of pages or of reservations; -1 where that is not told
- * (version 2 tells of pages only).
+ * How often a limit was met, of pages or of reservations: in version 1 of this group, in
+ * version 2 by this group or one below it, both kinds together (-1 is said of rsvd).
  */
 long cg_refusals(const char *group, int rsvd);
+/* By processes of this group itself; -1 in version 1. */
+long cg_own_refusals(const char *group);
 
 /* The most pages that were ever in use at a time, and that from now on; -1 in version 2. */
 long cg_peak(const char *group, int rsvd);
