@@ -12,6 +12,10 @@
  *	private mmap()		reserves all of it, for the process that called it
  *	touch			takes the page's reservation
  *	munmap() of a part	gives back that part's pages and reservations
+ *	hole or end of its file	takes the copies that a private mapping has of it
+ *	MADV_DONTNEED		takes the pages of a private mapping (since 5.18)
+ *	touch after either	has no reservation any more (it is given back since 6.10)
+ *	mprotect() of a page	splits a mapping, and
  *	fork()			the child has none; what it copies is gone with it
  *	move			changes none of it
  *
@@ -35,15 +39,16 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define FILES 2
 #define PRIVATES 2
-#define PAGES 5		/* of each */
+#define PAGES 6		/* of each */
 #define BYTES (PAGES * HUGE_2M)
 
-static struct counter *operations, *moved, *refused, *forked;
+static struct counter *operations, *moved, *refused, *forked, *split, *lost;
 static struct pool base;
 static int nodes[2];
 static unsigned int seed;
@@ -61,9 +66,24 @@ static struct file {
 static struct private {
 	char *p;
 	int reserve;
-	unsigned char mapped[PAGES], page[PAGES];
+	struct file *file;		/* NULL: anonymous */
+	/* used: no reservation is left for the page, be it there or not */
+	unsigned char mapped[PAGES], page[PAGES], used[PAGES];
 	unsigned int owner[PAGES];
 } privates[PRIVATES];
+
+static int since(int major, int minor)
+{
+	static int a, b;
+	struct utsname name;
+
+	if (!a) {
+		uname(&name);
+		if (sscanf(name.release, "%d.%d", &a, &b) != 2)
+			a = 1;
+	}
+	return a > major || (a == major && b >= minor);
+}
 
 /*
  * Each mapping has a place of its own: what is unmapped in part, and then again as a
@@ -90,7 +110,7 @@ static long model_resv(void)
 			n += files[f].resv[i] && !files[f].page[i];
 	for (f = 0; f < PRIVATES; f++)
 		for (i = 0; i < PAGES; i++)
-			n += privates[f].mapped[i] && privates[f].reserve && !privates[f].page[i];
+			n += privates[f].mapped[i] && privates[f].reserve && !privates[f].used[i];
 	return base.resv + n;
 }
 
@@ -176,16 +196,16 @@ static void file_map(struct file *f, int reserving)
 		memset(f->resv, 1, PAGES);
 }
 
-/* A part of the file, for a moment: what it reserves stays with the file. */
+/* A part of the file, for a moment: what it reserves, if it does, stays with the file. */
 static void file_map_part(struct file *f, int from, int n)
 {
-	int i, need = 0;
+	int i, need = 0, reserving = rnd(4) > 0;
 	char *p;
 
 	for (i = from; i < from + n; i++)
-		need += !f->resv[i];
+		need += reserving && !f->resv[i];
 	p = mmap(place(2 * FILES + PRIVATES + 1), n * HUGE_2M, PROT_READ | PROT_WRITE,
-		 MAP_SHARED | MAP_FIXED, f->fd, from * HUGE_2M);
+		 MAP_SHARED | MAP_FIXED | (reserving ? 0 : MAP_NORESERVE), f->fd, from * HUGE_2M);
 	if (p == MAP_FAILED) {
 		if (need <= unreserved())
 			fail("errno", "shared mmap of pages %d to %d with %ld unreserved: %s; history %s",
@@ -198,7 +218,8 @@ static void file_map_part(struct file *f, int from, int n)
 		     from, from + n - 1, unreserved(), history);
 	if (from + n > f->size)
 		f->size = from + n;
-	memset(f->resv + from, 1, n);
+	if (reserving)
+		memset(f->resv + from, 1, n);
 	for (i = from; i < from + n; i++)
 		if (f->page[i])
 			pattern_check(p + (i - from) * HUGE_2M, 4096, f->owner[i], 0);
@@ -222,15 +243,41 @@ static void file_touch(struct file *f, int view, int i)
 	pattern_write(p, HUGE_2M, f->owner[i], 0);
 }
 
+/* A page of a private mapping goes, and the mapping stays. */
+static void private_lose(struct private *v, int i)
+{
+	if (!v->page[i])
+		return;
+	v->page[i] = 0;
+	if (v->reserve && since(6, 10))
+		v->used[i] = 0;
+	count_add(lost, 1);
+}
+
+/* What private mappings of the file have copied of these pages. */
+static void copies_go(const struct file *f, int from, int to)
+{
+	int v, i;
+
+	for (v = 0; v < PRIVATES; v++)
+		for (i = from; i < to && privates[v].file == f; i++)
+			private_lose(&privates[v], i);
+}
+
+/* By the file, or by one of its mappings, in parts as that may be. */
 static void file_punch(struct file *f, int from, int n)
 {
+	char *view = f->view[rnd(2)];
 	int i;
 
-	if (fallocate(f->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, from * HUGE_2M, n * HUGE_2M))
+	if (view ? madvise(view + from * HUGE_2M, n * HUGE_2M, MADV_REMOVE) :
+	    fallocate(f->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, from * HUGE_2M,
+		      n * HUGE_2M))
 		fail("errno", "hole: %s", strerror(errno));
 	for (i = from; i < from + n && i < PAGES; i++)
 		if (f->page[i])
 			f->page[i] = f->resv[i] = 0;
+	copies_go(f, from, from + n);
 }
 
 static void file_truncate(struct file *f, int size)
@@ -242,6 +289,7 @@ static void file_truncate(struct file *f, int size)
 	f->size = size;
 	for (i = size; i < PAGES; i++)
 		f->page[i] = f->resv[i] = 0;
+	copies_go(f, size, PAGES);
 }
 
 static void file_allocate(struct file *f, int from, int n)
@@ -273,10 +321,15 @@ static void file_allocate(struct file *f, int from, int n)
 			file_punch(f, i, 1);
 }
 
+static void private_unmap(struct private *v, int from, int n);
+
 static void file_end(struct file *f)
 {
 	int i;
 
+	for (i = 0; i < PRIVATES; i++)
+		if (privates[i].p && privates[i].file == f)
+			private_unmap(&privates[i], 0, PAGES);
 	for (i = 0; i < 2; i++) {
 		if (f->view[i])
 			munmap(f->view[i], BYTES);
@@ -288,9 +341,27 @@ static void file_end(struct file *f)
 	memset(f->resv, 0, PAGES);
 }
 
+/* A page of a mapping has other rights for a moment: three mappings from then on. */
+static void split_at(char *p)
+{
+	if (mprotect(p, HUGE_2M, PROT_READ) || mprotect(p, HUGE_2M, PROT_READ | PROT_WRITE))
+		fail("errno", "mprotect: %s; history %s", strerror(errno), history);
+	count_add(split, 1);
+}
+
+/* It takes no page of a file from anybody. */
+static void file_forget(struct file *f, int view, int i, int n)
+{
+	int err = madvise(f->view[view] + i * HUGE_2M, n * HUGE_2M, MADV_DONTNEED) ? errno : 0;
+
+	if (err != (since(5, 18) ? 0 : EINVAL))
+		fail("errno", "MADV_DONTNEED of a shared mapping: %s; history %s", strerror(err),
+		     history);
+}
+
 static void file_step(struct file *f)
 {
-	int what = rnd(18), i = rnd(PAGES), n = 1 + rnd(PAGES - i), view;
+	int what = rnd(20), i = rnd(PAGES), n = 1 + rnd(PAGES - i), view = rnd(2);
 
 	snprintf(history + strlen(history), sizeof(history) - strlen(history), "%c", 'a' + what);
 	if (f->fd < 0) {
@@ -319,7 +390,6 @@ static void file_step(struct file *f)
 		file_end(f);
 		break;
 	case 7:
-		view = rnd(2);
 		if (f->view[view])
 			munmap(f->view[view], BYTES);
 		f->view[view] = NULL;
@@ -328,6 +398,14 @@ static void file_step(struct file *f)
 	case 9:
 		file_map_part(f, i, n);
 		break;
+	case 10:
+		if (f->view[view])
+			split_at(f->view[view] + i * HUGE_2M);
+		break;
+	case 11:
+		if (f->view[view])
+			file_forget(f, view, i, n);
+		break;
 	default:
 		view = what & 1;
 		if (f->view[view])
@@ -335,12 +413,13 @@ static void file_step(struct file *f)
 	}
 }
 
-static void private_map(struct private *v)
+static void private_map(struct private *v, struct file *f, int reserve)
 {
-	v->reserve = rnd(3) > 0;
+	v->reserve = reserve;
+	v->file = f;
 	v->p = mmap(place(2 * FILES + (v - privates)), BYTES, PROT_READ | PROT_WRITE,
-		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_FIXED |
-		    (v->reserve ? 0 : MAP_NORESERVE), -1, 0);
+		    MAP_PRIVATE | MAP_FIXED | (v->reserve ? 0 : MAP_NORESERVE) |
+		    (v->file ? 0 : MAP_ANONYMOUS | MAP_HUGETLB), v->file ? f->fd : -1, 0);
 	if (v->p == MAP_FAILED) {
 		v->p = NULL;
 		if (!v->reserve || PAGES <= unreserved())
@@ -350,6 +429,8 @@ static void private_map(struct private *v)
 		return;
 	}
 	memset(v->mapped, 1, PAGES);
+	if (v->file)
+		f->size = PAGES;
 }
 
 static void private_unmap(struct private *v, int from, int n)
@@ -358,7 +439,7 @@ static void private_unmap(struct private *v, int from, int n)
 
 	munmap(v->p + from * HUGE_2M, n * HUGE_2M);
 	for (i = from; i < from + n; i++)
-		v->mapped[i] = v->page[i] = 0;
+		v->mapped[i] = v->page[i] = v->used[i] = 0;
 	for (i = 0; i < PAGES; i++)
 		left += v->mapped[i];
 	if (!left)
@@ -373,14 +454,23 @@ static void private_touch(struct private *v, int i)
 
 	if (!v->mapped[i])
 		return;
-	possible = v->page[i] || v->reserve || unreserved() > 0;
+	possible = v->page[i] || (v->reserve && !v->used[i]) || unreserved() > 0;
+	if (v->file)
+		possible = possible && i < v->file->size;
+	if (!v->page[i] && v->file && v->file->page[i] && i < v->file->size && rnd(2)) {
+		/* Who only reads sees the file's page, and takes none. */
+		pattern_check(p, 4096, v->file->owner[i], 0);
+		return;
+	}
 	touch_write(p + 4000, 1, &caught);
 	caught_is(&caught, p, possible ? 0 : SIGBUS, possible ? 0 : BUS_ADRERR, history);
 	if (caught.sig)
 		return;
 	if (v->page[i])
 		pattern_check(p, 4096, v->owner[i], 0);
-	v->page[i] = 1;
+	else if (v->file && v->file->page[i])
+		pattern_check(p, 4096, v->file->owner[i], 0);
+	v->page[i] = v->used[i] = 1;
 	v->owner[i] = rnd(1000);
 	pattern_write(p, HUGE_2M, v->owner[i], 0);
 }
@@ -409,9 +499,11 @@ static void private_fork(struct private *v, int i)
 
 static void private_move(struct private *v, int i)
 {
-	int status, to;
+	int status, to, tries;
 
-	if (!v->mapped[i] || !v->page[i])
+	for (tries = 0; tries < PAGES && !v->page[i]; tries++)
+		i = (i + 1) % PAGES;
+	if (!v->page[i])
 		return;
 	to = nodes[page_node(v->p + i * HUGE_2M) == nodes[0]];
 	if (!move_page(0, v->p + i * HUGE_2M, to, MPOL_MF_MOVE, &status) && status == to)
@@ -419,13 +511,29 @@ static void private_move(struct private *v, int i)
 	pattern_check(v->p + i * HUGE_2M, HUGE_2M, v->owner[i], 0);
 }
 
+static void private_forget(struct private *v, int i)
+{
+	int err;
+
+	if (!v->mapped[i])
+		return;
+	err = madvise(v->p + i * HUGE_2M, HUGE_2M, MADV_DONTNEED) ? errno : 0;
+	if (err != (since(5, 18) ? 0 : EINVAL))
+		fail("errno", "MADV_DONTNEED of a private mapping: %s; history %s", strerror(err),
+		     history);
+	if (!err)
+		private_lose(v, i);
+}
+
 static void private_step(struct private *v)
 {
-	int what = rnd(10), i = rnd(PAGES), n = 1 + rnd(PAGES - i);
+	int what = rnd(12), i = rnd(PAGES), n = 1 + rnd(PAGES - i);
 
-	snprintf(history + strlen(history), sizeof(history) - strlen(history), "%c", '0' + what);
+	snprintf(history + strlen(history), sizeof(history) - strlen(history), "%c", 'A' + what);
 	if (!v->p) {
-		private_map(v);
+		struct file *f = &files[rnd(FILES)];
+
+		private_map(v, rnd(3) && f->fd >= 0 ? f : NULL, rnd(3) > 0);
 		return;
 	}
 	if (what == 0)
@@ -436,6 +544,10 @@ static void private_step(struct private *v)
 		private_fork(v, i);
 	else if (what < 5)
 		private_move(v, i);
+	else if (what == 5)
+		private_forget(v, i);
+	else if (what == 6 && v->mapped[i])
+		split_at(v->p + i * HUGE_2M);
 	else
 		private_touch(v, i);
 }
@@ -456,6 +568,49 @@ static void overask(void)
 	munmap(p, pages * HUGE_2M);
 }
 
+/*
+ * Copies of a file's pages that a hole and a cut have taken, and every other page promised:
+ * what is left of a promise is kept, and what is used up is used up.
+ */
+static void nothing_left(void)
+{
+	static const int pages[] = { 0, 2, 4, 2, 4, 1 };
+	struct private *v = &privates[0];
+	struct file *f = &files[0];
+	long hog;
+	size_t i;
+	char *p;
+
+	file_open(f);
+	private_map(v, f, 1);
+	for (i = 0; i < 3 && v->p; i++)
+		private_touch(v, pages[i]);
+	check("copies of a file's pages");
+	private_fork(v, 0);
+	check("a child was there");
+	file_punch(f, 1, 2);
+	check("a hole with a copy in it");
+	file_truncate(f, 3);
+	file_truncate(f, PAGES);
+	check("a cut with a copy behind it");
+	hog = unreserved();
+	p = mmap(place(2 * FILES + PRIVATES), hog * HUGE_2M, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_FIXED, -1, 0);
+	if (p == MAP_FAILED)
+		fail("errno", "mmap of all %ld pages that are left: %s", hog, strerror(errno));
+	base.resv += hog;
+	for (i = 3; i < 6 && v->p; i++)
+		private_touch(v, pages[i]);
+	check("every other page is promised");
+	munmap(p, hog * HUGE_2M);
+	base.resv -= hog;
+	for (i = 3; i < 6 && v->p; i++)
+		private_touch(v, pages[i]);
+	check("copies again");
+	file_end(f);
+	check("without the file");
+}
+
 int main(int argc, char **argv)
 {
 	int at = repro_start(argc, argv), i, n, wrong = 0;
@@ -465,6 +620,8 @@ int main(int argc, char **argv)
 	moved = counter("moved");
 	refused = counter("refused");
 	forked = counter("forked");
+	split = counter("split");
+	lost = counter("lost");
 	two_nodes(nodes);
 	catch_signals();
 	seed = at < argc ? atoi(argv[at]) : getpid();
@@ -477,7 +634,8 @@ int main(int argc, char **argv)
 	pool_read(&base);
 	for (i = 0; i < FILES; i++)
 		files[i].fd = -1;
-	for (n = 0; running() && !wrong; n++) {
+	nothing_left();
+	for (n = 0; running() && !wrong && !failed(); n++) {
 		if (n % 60 == 0)
 			history[0] = 0;
 		/* Often enough for the shortest run; the others are refused by chance only. */
