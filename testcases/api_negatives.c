@@ -19,10 +19,12 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/shm.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
+#include <sys/wait.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -113,35 +115,154 @@ static void files(struct huge *h)
 	expect2(write(h->fd, &c, 1), EINVAL, EINVAL, "write() of a hugetlbfs file");
 }
 
-/* Seals hold for huge pages as for others, and what they refuse leaves no trace. */
-static void seals(void)
+/* What each seal refuses, and what it does not; a file of 2 pages stays one. */
+#ifndef F_SEAL_FUTURE_WRITE
+#define F_SEAL_FUTURE_WRITE 0x0010
+#endif
+
+static void expect_file(int fd, int size, int pages, const char *when)
 {
-	int fd = memfd_create("sealed", MFD_CLOEXEC | MFD_ALLOW_SEALING | 4U /* MFD_HUGETLB */);
-	char *p;
+	struct stat st = { 0 };
+
+	fstat(fd, &st);
+	if (st.st_size != size * (long)HUGE_2M || st.st_blocks != pages * (long)(HUGE_2M / 512))
+		fail("counters", "%s: st_size %ld, st_blocks %ld, expected %d and %d pages", when,
+		     (long)st.st_size, (long)st.st_blocks, size, pages);
+}
+
+/* done: what a call returned; it must have been refused with EPERM, or have succeeded. */
+static void sealed(int done, int refuse, const char *what, const char *seal)
+{
+	char text[100];
+
+	snprintf(text, sizeof(text), "%s under %s", what, seal);
+	if (refuse)
+		expect(done, EPERM, text);
+	else if (done)
+		fail("errno", "%s: %s", text, strerror(errno));
+}
+
+static int map_fails(int fd, int prot, int flags)
+{
+	char *p = mmap(NULL, HUGE_2M, prot, flags, fd, 0);
+
+	if (p == MAP_FAILED)
+		return -1;
+	if (p[0] != 7)
+		fail("data", "a sealed file has lost what was in it");
+	if (flags == MAP_PRIVATE && prot & PROT_WRITE)
+		p[0] = 8;	/* its own copy */
+	munmap(p, HUGE_2M);
+	return 0;
+}
+
+static void each_seal(int seal, const char *name)
+{
+	int fd = memfd_create("sealed", MFD_CLOEXEC | MFD_ALLOW_SEALING | 4U /* MFD_HUGETLB */ |
+			      21U << 26), write = seal & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE);
+	char *p, *q, c = 0;
 
 	if (fd < 0 || ftruncate(fd, 2 * HUGE_2M))
 		return;
-	p = mmap(NULL, 2 * HUGE_2M, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	p = mmap(NULL, HUGE_2M, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (p == MAP_FAILED) {
 		close(fd);
 		return;
 	}
 	p[0] = 7;
-	expect(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE), EBUSY, "F_SEAL_WRITE of what is mapped writable");
-	munmap(p, 2 * HUGE_2M);
-	if (fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_WRITE))
-		fail("errno", "F_ADD_SEALS: %s", strerror(errno));
-	expect(ftruncate(fd, HUGE_2M), EPERM, "ftruncate() under F_SEAL_SHRINK");
-	expect(ftruncate(fd, 3 * HUGE_2M), EPERM, "ftruncate() under F_SEAL_GROW");
-	expect(fallocate(fd, 0, 2 * HUGE_2M, HUGE_2M), EPERM, "fallocate() under F_SEAL_GROW");
-	expect(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, HUGE_2M), EPERM,
-	       "a hole under F_SEAL_WRITE");
-	p = mmap(NULL, HUGE_2M, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	expect2(p == MAP_FAILED ? -1 : 0, EPERM, EPERM, "a writable mapping under F_SEAL_WRITE");
-	p = mmap(NULL, HUGE_2M, PROT_READ, MAP_PRIVATE, fd, 0);
-	if (p == MAP_FAILED || p[0] != 7)
-		fail("data", "a sealed file has lost what was in it");
-	munmap(p, HUGE_2M);
+	if (seal == F_SEAL_WRITE) {
+		expect(fcntl(fd, F_ADD_SEALS, seal), EBUSY, "F_SEAL_WRITE of what is mapped writable");
+		munmap(p, HUGE_2M);
+	}
+	if (fcntl(fd, F_ADD_SEALS, seal) || fcntl(fd, F_GET_SEALS) != seal)
+		fail("errno", "%s is told as 0x%x", name, fcntl(fd, F_GET_SEALS));
+	sealed(ftruncate(fd, 2 * HUGE_2M), 0, "ftruncate to the same", name);
+	sealed(ftruncate(fd, 3 * HUGE_2M), seal == F_SEAL_GROW, "ftruncate to more", name);
+	sealed(ftruncate(fd, 2 * HUGE_2M), seal == F_SEAL_SHRINK, "ftruncate to less", name);
+	expect_file(fd, seal == F_SEAL_SHRINK ? 3 : 2, 1, name);
+	sealed(fallocate(fd, 0, HUGE_2M, HUGE_2M), 0, "fallocate within the size", name);
+	sealed(fallocate(fd, 0, HUGE_2M, 3 * HUGE_2M), seal == F_SEAL_GROW, "fallocate beyond the size",
+	       name);
+	sealed(fallocate(fd, FALLOC_FL_KEEP_SIZE, 4 * HUGE_2M, HUGE_2M), seal == F_SEAL_GROW,
+	       "fallocate beyond the size, which is kept", name);
+	expect_file(fd, seal == F_SEAL_GROW ? 2 : 4, seal == F_SEAL_GROW ? 2 : 5, name);
+	sealed(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, HUGE_2M, HUGE_2M), write,
+	       "a hole", name);
+	expect_file(fd, seal == F_SEAL_GROW ? 2 : 4, (seal == F_SEAL_GROW ? 2 : 5) - !write, name);
+	sealed(map_fails(fd, PROT_READ | PROT_WRITE, MAP_SHARED), write, "a writable mapping", name);
+	sealed(map_fails(fd, PROT_READ | PROT_WRITE, MAP_PRIVATE), 0, "a private mapping", name);
+	if (seal != F_SEAL_WRITE) {	/* before 6.7 refused, for it could become writable */
+		q = mmap(NULL, HUGE_2M, PROT_READ, MAP_SHARED, fd, 0);
+		sealed(q == MAP_FAILED ? -1 : 0, 0, "a mapping to read", name);
+		if (write)
+			expect(mprotect(q, HUGE_2M, PROT_READ | PROT_WRITE), EACCES,
+			       "mprotect of a mapping to read under F_SEAL_FUTURE_WRITE");
+		else
+			sealed(mprotect(q, HUGE_2M, PROT_READ | PROT_WRITE), 0, "mprotect", name);
+		munmap(q, HUGE_2M);
+		p[1] = 9;		/* what was mapped before may go on */
+		if (pread(fd, &c, 1, 1) != 1 || c != 9)
+			fail("data", "%s: a write of a mapping from before is lost", name);
+		munmap(p, HUGE_2M);
+	}
+	if (fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL))
+		fail("errno", "F_SEAL_SEAL: %s", strerror(errno));
+	expect(fcntl(fd, F_ADD_SEALS, F_SEAL_GROW), EPERM, "a seal after F_SEAL_SEAL");
+	close(fd);
+}
+
+static void seals(void)
+{
+	int fd = memfd_create("unsealed", MFD_CLOEXEC | 4U | 21U << 26);
+
+	each_seal(F_SEAL_SHRINK, "F_SEAL_SHRINK");
+	each_seal(F_SEAL_GROW, "F_SEAL_GROW");
+	each_seal(F_SEAL_WRITE, "F_SEAL_WRITE");
+	each_seal(F_SEAL_FUTURE_WRITE, "F_SEAL_FUTURE_WRITE");
+	if (fd >= 0)
+		expect(fcntl(fd, F_ADD_SEALS, F_SEAL_GROW), EPERM, "a seal of what may not be sealed");
+	close(fd);
+}
+
+static volatile sig_atomic_t too_large;
+
+static void on_sigxfsz(int sig)
+{
+	(void)sig;
+	too_large++;
+}
+
+/* RLIMIT_FSIZE holds for what makes a file grow, pages beyond its size included. */
+static void size_limit(void)
+{
+	struct rlimit limit = { 2 * HUGE_2M, RLIM_INFINITY };
+	int fd = huge_file("/dev/hugepages", 4 * HUGE_2M), status = 0;
+	pid_t pid = fork();
+
+	if (!pid) {
+		signal(SIGXFSZ, on_sigxfsz);
+		setrlimit(RLIMIT_FSIZE, &limit);
+		/* Above the limit, but less than there was. */
+		if (ftruncate(fd, 3 * HUGE_2M))
+			fail("errno", "ftruncate to less, above RLIMIT_FSIZE: %s", strerror(errno));
+		expect(ftruncate(fd, 4 * HUGE_2M), EFBIG, "ftruncate above RLIMIT_FSIZE");
+		expect(fallocate(fd, 0, 3 * HUGE_2M, HUGE_2M), EFBIG, "fallocate above RLIMIT_FSIZE");
+		if (too_large != 2)
+			fail("signal", "SIGXFSZ came %d times for 2 refusals", (int)too_large);
+		expect_file(fd, 3, 0, "RLIMIT_FSIZE");
+		if (ftruncate(fd, HUGE_2M))
+			fail("errno", "ftruncate below RLIMIT_FSIZE: %s", strerror(errno));
+		expect(fallocate(fd, FALLOC_FL_KEEP_SIZE, HUGE_2M, 2 * HUGE_2M), EFBIG,
+		       "fallocate above RLIMIT_FSIZE, size kept");
+		expect_file(fd, 1, 0, "RLIMIT_FSIZE, size kept");
+		if (fallocate(fd, 0, 0, 2 * HUGE_2M))
+			fail("errno", "fallocate up to RLIMIT_FSIZE: %s", strerror(errno));
+		expect_file(fd, 2, 2, "up to RLIMIT_FSIZE");
+		_exit(0);
+	}
+	waitpid(pid, &status, 0);
+	if (status)
+		fail("signal", "a process with RLIMIT_FSIZE ended with status 0x%x", status);
 	close(fd);
 }
 
@@ -325,6 +446,7 @@ int main(int argc, char **argv)
 		pool_same(&before, "after refusals");
 	}
 	seals();
+	size_limit();
 	far_off();
 	gigantic();
 	pool_same(&before, "after refusals of files");

@@ -26,6 +26,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/mempolicy.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -37,7 +38,7 @@
 #define PAGES 6
 #define PART 4096
 
-static struct counter *looked, *moved, *absent, *zero, *reads, *kept, *private_holes;
+static struct counter *looked, *moved, *absent, *zero, *reads, *kept, *private_holes, *interrupted;
 static int nodes[2], fd;
 
 /* The model: what a page of the file holds; 0 is zero; the file's size; own private pages. */
@@ -218,6 +219,8 @@ static void read_across(void)
 	got = pread(fd, buf, sizeof(buf), size * HUGE_2M - 77);
 	if (got != 77)
 		fail("errno", "read() over the end of the file: %zd, expected 77", got);
+	if (pread(fd, buf, 1, size * HUGE_2M) || pread(fd, buf, 1, (size + 2) * HUGE_2M))
+		fail("errno", "read() at the end of the file, or beyond it, finds something");
 	count_add(reads, 1);
 }
 
@@ -232,6 +235,31 @@ static void moves(void)
 		move(mixed[i].addr, "move through a VMA of one page");
 	move(own.addr + HUGE_2M, "move of a private page at an offset");
 	look("moved through another one");
+}
+
+/* A hole that is within one page, and one of no whole base page: zero to the byte, or nothing. */
+static void hole_within(void)
+{
+	static const size_t at[] = { 3 * PART, 5 * PART + 100 }, bytes[] = { 2 * PART, 5000 };
+	char *page = wide.addr + HUGE_2M;
+	size_t i, k;
+
+	for (i = 0; i < 2; i++) {
+		const size_t marks[] = { at[i] - 1, at[i], at[i] + bytes[i] - 1, at[i] + bytes[i] };
+
+		for (k = 0; k < 4; k++)
+			page[marks[k]] = 0x55;
+		if (hole(HUGE_2M + at[i], bytes[i]))
+			fail("errno", "a hole within a page: %s", strerror(errno));
+		for (k = 0; k < 4; k++)
+			if (page[marks[k]] != ((k == 1 || k == 2) && since(5, 19) ? 0 : 0x55))
+				fail("data", "a hole of %zu bytes at 0x%zx of a page: 0x%x at 0x%zx",
+				     bytes[i], at[i], page[marks[k]], marks[k]);
+		for (k = 0; k < 4; k++)
+			page[marks[k]] = 0;
+	}
+	expect_file(PAGES, "holes within a page");
+	write_page(1);
 }
 
 /* Inner pages go, what is beside them stays, to the byte. */
@@ -268,6 +296,7 @@ static void holes(void)
 	write_page(3);
 	look("a hole with parts of pages");
 	write_page(2);
+	hole_within();
 }
 
 static void ends(void)
@@ -295,6 +324,8 @@ static void ends(void)
 /* fallocate(): to the page that its range ends in, beyond the end, and over what is there. */
 static void allocations(void)
 {
+	int i;
+
 	if (ftruncate(fd, 2 * HUGE_2M))
 		fail("errno", "ftruncate: %s", strerror(errno));
 	size = 2;
@@ -304,7 +335,17 @@ static void allocations(void)
 		fail("errno", "fallocate, size kept: %s", strerror(errno));
 	/* A touch of what is there beyond the end is SIGBUS before 5.19, and none later. */
 	expect_file(3, "allocated beyond the end");
-	if (fallocate(fd, 0, 3 * HUGE_2M, 3 * HUGE_2M))
+	if (ftruncate(fd, size * HUGE_2M))
+		fail("errno", "ftruncate to the same size: %s", strerror(errno));
+	expect_file(2, "cut to the size that it has, with a page beyond it");
+	for (i = 3; i < PAGES; i++)
+		if (fallocate(fd, FALLOC_FL_KEEP_SIZE, i * HUGE_2M, HUGE_2M))
+			fail("errno", "fallocate beyond the end, size kept: %s", strerror(errno));
+	expect_file(2 + PAGES - 3, "allocated far beyond the end");
+	if (hole(4 * HUGE_2M, HUGE_2M))
+		fail("errno", "a hole beyond the end: %s", strerror(errno));
+	expect_file(1 + PAGES - 3, "a hole beyond the end");
+	if (fallocate(fd, 0, 2 * HUGE_2M, 4 * HUGE_2M))
 		fail("errno", "fallocate: %s", strerror(errno));
 	size = PAGES;
 	expect_file(PAGES, "allocated, and grown");
@@ -462,6 +503,79 @@ static void private_windows(const struct pool *before)
 	pool_same(before, "after holes under private copies");
 }
 
+static void on_signal(int sig)
+{
+	(void)sig;
+}
+
+/* Its first page is there: a signal for the process that makes the others. */
+static void disturb(int file)
+{
+	struct stat st = { 0 };
+
+	while (st.st_blocks < 2 * (long)(HUGE_2M / 512) && !said->over)
+		fstat(file, &st);
+	kill(getppid(), SIGUSR1);
+	_exit(0);
+}
+
+/*
+ * A signal ends fallocate() before its last page: those that it made are the file's, each
+ * counted once, zero, and none of what was there before is another.
+ */
+static void disturbed(const struct pool *before)
+{
+	struct sigaction act = { .sa_handler = on_signal };
+	int err, tries, pages = 0, cut_short = 0, i;
+	struct stat st = { 0 };
+	size_t at;
+	pid_t pid;
+	char *p;
+
+	sigaction(SIGUSR1, &act, NULL);
+	for (tries = 0; tries < 8 && !cut_short && !failed(); tries++) {
+		fd = huge_memfd(PAGES * HUGE_2M);
+		p = mmap(NULL, PAGES * HUGE_2M, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
+			 fd, 0);
+		if (p == MAP_FAILED)
+			return;
+		pattern_write(p, HUGE_2M, 99, 0);
+		said->over = 0;
+		pid = fork();
+		if (!pid)
+			disturb(fd);
+		usleep(2000);
+		err = fallocate(fd, 0, 0, PAGES * HUGE_2M) ? errno : 0;
+		said->over = 1;
+		waitpid(pid, NULL, 0);
+		fstat(fd, &st);
+		pages = st.st_blocks / (HUGE_2M / 512);
+		if (err == EINTR && pages > 1 && pages < PAGES)
+			cut_short = 1;
+		else if ((err && err != EINTR) || (!err && pages != PAGES))
+			fail("errno", "fallocate() beside a signal: %s, %d pages", strerror(err), pages);
+		pool_expect("free_hugepages", before->free - pages, "fallocate() beside a signal");
+		pool_expect("resv_hugepages", before->resv, "fallocate() beside a signal");
+		pattern_check(p, HUGE_2M, 99, 0);
+		for (i = 1; i < pages; i++)
+			for (at = 0; at < HUGE_2M; at += PART)
+				if (p[i * HUGE_2M + at]) {
+					fail("data", "page %d of fallocate() is not zero", i);
+					break;
+				}
+		if (fallocate(fd, 0, 0, PAGES * HUGE_2M))
+			fail("errno", "fallocate() of the rest: %s", strerror(errno));
+		fstat(fd, &st);
+		if (st.st_blocks != PAGES * (long)(HUGE_2M / 512))
+			fail("counters", "fallocate() of the rest: st_blocks %ld", (long)st.st_blocks);
+		pattern_check(p, HUGE_2M, 99, 0);
+		munmap(p, PAGES * HUGE_2M);
+		close(fd);
+		pool_same(before, "after fallocate() beside a signal");
+	}
+	count_add(interrupted, cut_short);
+}
+
 static void a_round(const struct pool *before)
 {
 	char *room;
@@ -521,6 +635,7 @@ int main(int argc, char **argv)
 	zero = counter("zero");
 	reads = counter("reads");
 	kept = counter("kept");
+	interrupted = counter("interrupted");
 	private_holes = counter("private_holes");
 	two_nodes(nodes);
 	catch_signals();
@@ -529,6 +644,7 @@ int main(int argc, char **argv)
 	private_windows(&before);
 	do {
 		a_round(&before);
+		disturbed(&before);
 	} while (running() && !failed());
 	return repro_end();
 }

@@ -35,7 +35,7 @@
 #define PAGES 4
 #define OWNER 23
 
-static struct counter *rounds, *moved, *private_busy, *full, *starved;
+static struct counter *rounds, *moved, *private_busy, *full, *starved, *named;
 static int nodes[2];
 
 static void expect_free(const char *path, long pages, const char *when)
@@ -453,6 +453,154 @@ static void inodes(void)
 		fail("errno", "umount of the mount with nr_inodes=: %s", strerror(errno));
 }
 
+static long inodes_left(const char *path)
+{
+	struct statfs fs = { 0 };
+
+	statfs(path, &fs);
+	return fs.f_ffree;
+}
+
+static void expect_left(const char *path, long pages, long left, const char *when)
+{
+	expect_free(path, pages, when);
+	if (inodes_left(path) != left)
+		fail("counters", "%s: %ld inodes are left, expected %ld", when, inodes_left(path), left);
+}
+
+static void expect_links(int fd, int links, const char *when)
+{
+	struct stat st = { 0 };
+
+	fstat(fd, &st);
+	if ((int)st.st_nlink != links)
+		fail("counters", "%s: %d links, expected %d", when, (int)st.st_nlink, links);
+}
+
+/* A file of so many pages with a pattern, and no mapping. */
+static int named_file(const char *name, size_t pages, int owner)
+{
+	int fd = open(name, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600);
+	char *p = mmap(NULL, pages * HUGE_2M, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	size_t i;
+
+	if (fd < 0 || p == MAP_FAILED) {
+		fail("errno", "a file of %zu pages: %s", pages, strerror(errno));
+		return fd;
+	}
+	for (i = 0; i < pages; i++)
+		pattern_write(p + i * HUGE_2M, HUGE_2M, owner, 0);
+	munmap(p, pages * HUGE_2M);
+	return fd;
+}
+
+static void must(int result, const char *what)
+{
+	if (result)
+		fail("errno", "%s: %s", what, strerror(errno));
+}
+
+/*
+ * Names come and go, pages and inodes stay until the last name, descriptor and mapping has
+ * gone: by unlink(), by a rename() onto the last name, by an end of O_TMPFILE.
+ */
+static void names_of_files(void)
+{
+	const char *path = mount_huge("pagesize=2M,size=8M,nr_inodes=9");
+	char a[80], b[80], c[80], from[40];
+	struct huge h = { .kind = SHARED_FILE, .page = HUGE_2M, .n = 2, .fd = -1 };
+	long left = inodes_left(path);
+	int fd, other;
+	char *p;
+
+	snprintf(a, sizeof(a), "%s/a", path);
+	snprintf(b, sizeof(b), "%s/b", path);
+	snprintf(c, sizeof(c), "%s/c", path);
+	fd = named_file(a, 2, OWNER);
+	expect_left(path, PAGES - 2, left - 1, "a file of 2 pages");
+	must(link(a, b), "link");
+	expect_links(fd, 2, "a file with a second name");
+	must(rename(b, c), "rename");
+	expect_left(path, PAGES - 2, left - 1, "a file with two names");
+	must(unlink(a), "unlink of one of two names");
+	expect_links(fd, 1, "a file with a name less");
+	close(fd);
+	expect_left(path, PAGES - 2, left - 1, "nobody has it open");
+
+	/* Found by its other name, whole. */
+	fd = open(c, O_RDWR | O_CLOEXEC);
+	h.addr = mmap(NULL, 2 * HUGE_2M, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (fd < 0 || h.addr == MAP_FAILED) {
+		fail("errno", "a file by its second name: %s", strerror(errno));
+		return;
+	}
+	h.fd = fd;
+	huge_check(&h, OWNER, "by its second name");
+
+	/* Another file takes the name: the first is held by its mapping only. */
+	other = named_file(b, 1, OWNER + 1);
+	expect_left(path, PAGES - 3, left - 2, "a second file");
+	must(rename(b, c), "rename onto a name");
+	expect_links(fd, 0, "a file whose name went to another");
+	close(fd);
+	h.fd = -1;
+	expect_left(path, PAGES - 3, left - 2, "a file that only a mapping has");
+	count_add(moved, move_all(&h));
+	huge_check(&h, OWNER, "moved, and only a mapping has it");
+	munmap(h.addr, HUGE_2M);
+	expect_left(path, PAGES - 3, left - 2, "a file that half a mapping has");
+	munmap(h.addr + HUGE_2M, HUGE_2M);
+	expect_left(path, PAGES - 1, left - 1, "a file that nobody has");
+
+	/* The other one is emptied as it is opened. */
+	close(other);
+	other = open(c, O_RDWR | O_TRUNC | O_CLOEXEC);
+	expect_left(path, PAGES, left - 1, "O_TRUNC");
+	expect_blocks(other, 0, "O_TRUNC");
+	must(unlink(c), "unlink");
+	expect_left(path, PAGES, left - 1, "a file without a name that is open");
+	close(other);
+	expect_left(path, PAGES, left, "all are gone");
+
+	/* No name from the beginning; then one. */
+	fd = open(path, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	if (fd < 0) {
+		fail("errno", "O_TMPFILE: %s", strerror(errno));
+	} else {
+		expect_links(fd, 0, "O_TMPFILE");
+		expect_left(path, PAGES, left - 1, "O_TMPFILE");
+		must(fallocate(fd, 0, 0, 2 * HUGE_2M), "fallocate of O_TMPFILE");
+		expect_left(path, PAGES - 2, left - 1, "O_TMPFILE with 2 pages");
+		p = mmap(NULL, HUGE_2M, PROT_READ | PROT_WRITE, MAP_SHARED, fd, HUGE_2M);
+		if (p != MAP_FAILED) {
+			pattern_write(p, HUGE_2M, OWNER, 0);
+			munmap(p, HUGE_2M);
+		}
+		snprintf(from, sizeof(from), "/proc/self/fd/%d", fd);
+		must(linkat(AT_FDCWD, from, AT_FDCWD, a, AT_SYMLINK_FOLLOW), "a name for O_TMPFILE");
+		expect_links(fd, 1, "O_TMPFILE with a name");
+		close(fd);
+		expect_left(path, PAGES - 2, left - 1, "O_TMPFILE with a name, closed");
+		fd = open(a, O_RDONLY | O_CLOEXEC);
+		p = mmap(NULL, HUGE_2M, PROT_READ, MAP_SHARED, fd, HUGE_2M);
+		if (p == MAP_FAILED)
+			fail("errno", "O_TMPFILE by its name: %s", strerror(errno));
+		else
+			pattern_check(p, HUGE_2M, OWNER, 0);
+		munmap(p, HUGE_2M);
+		must(unlink(a), "unlink");
+		close(fd);
+		expect_left(path, PAGES, left, "O_TMPFILE is gone");
+		fd = open(path, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+		must(fallocate(fd, 0, 0, HUGE_2M), "fallocate of O_TMPFILE");
+		close(fd);
+		expect_left(path, PAGES, left, "O_TMPFILE never had a name");
+	}
+	if (umount_huge(path))
+		fail("errno", "umount of the mount with names: %s", strerror(errno));
+	count_add(named, 1);
+}
+
 int main(int argc, char **argv)
 {
 	const char *path;
@@ -465,6 +613,7 @@ int main(int argc, char **argv)
 	private_busy = counter("private_busy");
 	full = counter("full");
 	starved = counter("starved");
+	named = counter("named");
 	two_nodes(nodes);
 	catch_signals();
 	pool_read(&before);
@@ -482,6 +631,8 @@ int main(int argc, char **argv)
 		minimum(&before);
 		beyond_minimum(&before);
 		inodes();
+		names_of_files();
+		pool_same(&before, "after names");
 		refused_mounts();
 		told(&before);
 		count_add(rounds, 1);

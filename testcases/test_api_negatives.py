@@ -20,7 +20,7 @@ API_NEGATIVES = TestCase(
     seconds=2,
     needs=Needs(nodes=2, free_2m=2),
     exercised=(
-        AtLeast("refused", 40),
+        AtLeast("refused", 70),
         AtLeast("moved", 6),
         AtLeast("pgmigrate_success", 6, Source.VMSTAT),
     ),

@@ -21,6 +21,7 @@ FILE_WINDOWS = TestCase(
         AtLeast("reads", 1),
         AtLeast("kept", 30),
         AtLeast("private_holes", 21),
+        AtLeast("interrupted", 1),
         AtLeast("pgmigrate_success", 8, Source.VMSTAT),
     ),
     detectors=(Detector.KASAN, Detector.LOCKDEP),

@@ -24,6 +24,7 @@ QUOTA_MOUNT = TestCase(
         AtLeast("moved", 12),
         AtLeast("full", 1),
         AtLeast("starved", 2),
+        AtLeast("named", 1),
         AtLeast("pgmigrate_success", 12, Source.VMSTAT),
     ),
     detectors=(Detector.KASAN, Detector.LOCKDEP),
