@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A huge page whose last reference is a socket's: its mapping, its file, and even its
+ * mount are gone, and the network gives it back in a softirq, in which free_huge_page()
+ * may not take locks that a task holds with softirqs on.
+ *
+ *	CPU0 (task)				CPU0 (softirq)
+ *
+ *	vmsplice(), splice() to a socket whose
+ *	  peer has a full window
+ *	munmap(), close(), umount()
+ *	spin_lock(&hugetlb_lock)
+ *						tcp_reset(): the peer is gone
+ *						  tcp_write_queue_purge()
+ *						    free_huge_page()
+ *						      5.10: free_hpage_work, c77c0a8ac4c5
+ *						      later: hugetlb_lock with interrupts
+ *						      off, db71ef79b59b
+ *						      (else: deadlock)
+ *
+ * Until then the page is nobody's and not free, its data is what the peer reads, and a
+ * pool that shrinks counts it as surplus.  Afterwards all is given back: the page, the
+ * reservation, the charge to the mount's subpool, which goes with the last of its pages.
+ */
+#define _GNU_SOURCE
+#include "catch.h"
+#include "huge.h"
+#include "pool.h"
+#include "repro.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#define PART 4096
+#define PARTS 3		/* of a page that a packet holds, and one reference for each */
+#define FILLER (256 << 10)
+#define OWNER 41
+
+static struct counter *dropped, *received, *umounted, *surplus;
+
+/*
+ * A connection of which the first end has more to send than the second has room for, so that
+ * what is sent next waits in its queue.
+ */
+static int full_connection(int *peer)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET };
+	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int from = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int little = 4096, much = 4 * FILLER;
+	socklen_t length = sizeof(address);
+	static char filler[FILLER];
+
+	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	if (listener < 0 || from < 0 ||
+	    setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &little, sizeof(little)) ||
+	    setsockopt(from, SOL_SOCKET, SO_SNDBUF, &much, sizeof(much)) ||
+	    bind(listener, (struct sockaddr *)&address, length) || listen(listener, 1) ||
+	    getsockname(listener, (struct sockaddr *)&address, &length) ||
+	    connect(from, (struct sockaddr *)&address, length))
+		skip("a connection to oneself: %s", strerror(errno));
+	*peer = accept(listener, NULL, NULL);
+	close(listener);
+	if (*peer < 0 || send(from, filler, FILLER, MSG_DONTWAIT) != FILLER)
+		skip("a full connection to oneself: %s", strerror(errno));
+	return from;
+}
+
+/* Puts parts of the page into the queue of the socket; 0 or an errno. */
+static int give(int socket, char *page)
+{
+	static const size_t at[PARTS] = { 0, 100 * PART, 511 * PART };
+	struct iovec iov[PARTS];
+	int pipes[2], i, err = 0;
+
+	for (i = 0; i < PARTS; i++)
+		iov[i] = (struct iovec){ page + at[i], PART };
+	if (pipe(pipes))
+		return errno;
+	if (vmsplice(pipes[1], iov, PARTS, 0) != PARTS * PART)
+		err = errno;
+	for (i = 0; i < PARTS && !err; i++)
+		if (splice(pipes[0], NULL, socket, NULL, PART, SPLICE_F_MORE) != PART)
+			err = errno;
+	close(pipes[0]);
+	close(pipes[1]);
+	return err;
+}
+
+/* The peer goes without having read: its RST is worked on in a softirq. */
+static void reset(int peer)
+{
+	struct linger now = { .l_onoff = 1, .l_linger = 0 };
+
+	setsockopt(peer, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+	close(peer);
+	count_add(dropped, 1);
+}
+
+static void receive(int peer, const char *expected, const char *what)
+{
+	static char bytes[FILLER + PARTS * PART];
+	size_t got = 0;
+	ssize_t n;
+
+	while (got < sizeof(bytes) && (n = recv(peer, bytes + got, sizeof(bytes) - got, 0)) > 0)
+		got += n;
+	if (got != sizeof(bytes))
+		fail("data", "%s: %zu bytes of %zu come", what, got, sizeof(bytes));
+	else if (memcmp(bytes + FILLER, expected, PARTS * PART))
+		fail("data", "%s: other bytes come than the page held", what);
+	else
+		count_add(received, 1);
+	close(peer);
+}
+
+/* nr, surplus and free while the socket has the page; nr and surplus show a pool that shrank. */
+static void held(const struct pool *before, int shrunk, const char *what)
+{
+	struct pool now;
+
+	pool_read(&now);
+	if (!shrunk && (now.nr != before->nr || now.free != before->free - 1))
+		fail("counters", "%s: %ld of %ld free while a socket holds one, were %ld of %ld", what,
+		     now.free, now.nr, before->free, before->nr);
+	if (shrunk && (now.nr - before->resv != 1 || now.surplus - before->resv != 1 ||
+		       now.free != before->resv))
+		fail("counters", "%s: nr %ld surplus %ld free %ld in an empty pool, a socket holds one",
+		     what, now.nr, now.surplus, now.free);
+}
+
+static void last_put(enum kind kind, const char *options, int reads, int shrinks, const char *what)
+{
+	char expected[PARTS * PART];
+	const char *path;
+	struct pool before;
+	struct huge h;
+	int from, to, err;
+
+	pool_read(&before);
+	from = full_connection(&to);
+	path = options ? mount_huge(options) : "/dev/hugepages";
+	err = path ? huge_open(&h, kind, HUGE_2M, 1, path, OWNER) : EINVAL;
+	if (err) {
+		fail("errno", "%s: a page: %s", what, strerror(err));
+		return;
+	}
+	memcpy(expected, h.addr, PART);
+	memcpy(expected + PART, h.addr + 100 * PART, PART);
+	memcpy(expected + 2 * PART, h.addr + 511 * PART, PART);
+	err = give(from, h.addr);
+	huge_close(&h);
+	if (err) {
+		fail("errno", "%s: to a socket: %s", what, strerror(err));
+		return;
+	}
+	if (options) {
+		err = umount_huge(path);
+		if (err)
+			fail("errno", "%s: umount: %s", what, strerror(err));
+		else
+			count_add(umounted, 1);
+	}
+	if (shrinks && !pool_set("nr_hugepages", 0))
+		count_add(surplus, 1);
+	else
+		shrinks = 0;
+	held(&before, shrinks, what);
+	if (reads)
+		receive(to, expected, what);
+	else
+		reset(to);
+	if (shrinks) {
+		pool_expect("nr_hugepages", 0, what);
+		pool_restore(&before);
+	}
+	pool_same(&before, what);
+	close(from);
+}
+
+int main(int argc, char **argv)
+{
+	int reads;
+
+	repro_start(argc, argv);
+	dropped = counter("dropped");
+	received = counter("received");
+	umounted = counter("umounted");
+	surplus = counter("surplus");
+	catch_signals();
+	do {
+		for (reads = 0; reads < 2; reads++) {
+			last_put(ANON, NULL, reads, 0, "anonymous");
+			last_put(PRIVATE_FILE, NULL, reads, 0, "private copy");
+			last_put(MEMFD, NULL, reads, 0, "memfd");
+			last_put(SHARED_FILE, "size=8M", reads, 0, "file of a mount with size=");
+			last_put(SHARED_FILE, "size=8M,min_size=4M", reads, 0,
+				 "file of a mount with min_size=");
+		}
+		last_put(ANON, NULL, 0, 1, "anonymous, and the pool shrinks");
+	} while (running() && !failed());
+	repro_wait();
+	return repro_end();
+}
