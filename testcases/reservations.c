@@ -264,10 +264,9 @@ static void copies_go(const struct file *f, int from, int to)
 			private_lose(&privates[v], i);
 }
 
-/* By the file, or by one of its mappings, in parts as that may be. */
-static void file_punch(struct file *f, int from, int n)
+/* By one of its mappings, in parts as that may be, or by the file where that is NULL. */
+static void file_punch(struct file *f, char *view, int from, int n)
 {
-	char *view = f->view[rnd(2)];
 	int i;
 
 	if (view ? madvise(view + from * HUGE_2M, n * HUGE_2M, MADV_REMOVE) :
@@ -318,7 +317,7 @@ static void file_allocate(struct file *f, int from, int n)
 		if (!f->owner[i] && f->view[1])
 			pattern_write(f->view[1] + i * HUGE_2M, HUGE_2M, f->owner[i] = 1, 0);
 		else if (!f->owner[i])
-			file_punch(f, i, 1);
+			file_punch(f, NULL, i, 1);
 }
 
 static void private_unmap(struct private *v, int from, int n);
@@ -375,7 +374,7 @@ static void file_step(struct file *f)
 			file_map(f, what);
 		break;
 	case 2:
-		file_punch(f, i, n);
+		file_punch(f, f->view[view], i, n);
 		break;
 	case 3:
 		file_truncate(f, i);
@@ -568,6 +567,34 @@ static void overask(void)
 	munmap(p, pages * HUGE_2M);
 }
 
+/* Holes at the end, in the middle and at the beginning of what is promised, by a mapping in parts. */
+static void holes_by_parts(void)
+{
+	static const int pages[] = { 0, 2, 3, 5 };
+	struct file *f = &files[1];
+	size_t i;
+
+	file_open(f);
+	file_map(f, 1);
+	if (!f->view[1])
+		return;
+	split_at(f->view[1] + 2 * HUGE_2M);
+	split_at(f->view[1] + 4 * HUGE_2M);
+	for (i = 0; i < 4; i++)
+		file_touch(f, 1, pages[i]);
+	check("pages of a mapping in parts");
+	file_punch(f, f->view[1], 5, 1);
+	check("a hole at the end");
+	file_punch(f, f->view[1], 2, 2);
+	check("a hole in the middle");
+	file_punch(f, f->view[1], 0, 1);
+	check("a hole at the beginning");
+	file_map_part(f, 1, 5);
+	check("promised again");
+	file_end(f);
+	check("without the file");
+}
+
 /*
  * Copies of a file's pages that a hole and a cut have taken, and every other page promised:
  * what is left of a promise is kept, and what is used up is used up.
@@ -588,7 +615,7 @@ static void nothing_left(void)
 	check("copies of a file's pages");
 	private_fork(v, 0);
 	check("a child was there");
-	file_punch(f, 1, 2);
+	file_punch(f, NULL, 1, 2);
 	check("a hole with a copy in it");
 	file_truncate(f, 3);
 	file_truncate(f, PAGES);
@@ -635,6 +662,7 @@ int main(int argc, char **argv)
 	for (i = 0; i < FILES; i++)
 		files[i].fd = -1;
 	nothing_left();
+	holes_by_parts();
 	for (n = 0; running() && !wrong && !failed(); n++) {
 		if (n % 60 == 0)
 			history[0] = 0;
