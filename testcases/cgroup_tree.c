@@ -142,16 +142,27 @@ static void full_at_the_top(void)
 {
 	struct told before = tell();
 	char *p = map(3, MAP_PRIVATE);
+	int watch = version == 2 ? cg_watch_refusals(TOP) : -1;
 
 	if (!p) {
 		fail("errno", "3 pages in a leaf: %s", strerror(errno));
 		return;
 	}
 	expect_up(0, 3, "3 pages promised in a leaf");
-	cg_limit(TOP, 0, 2);
+	cg_limit_bytes(TOP, 0, 3 * HUGE_2M - 4096);	/* rounded down to whole pages */
 	p[0] = p[HUGE_2M] = 1;
 	above(p + 2 * HUGE_2M, "above the limit of the top");
 	expect_refusal(&before, 2, 0, "above the limit of the top");
+	if (version == 2) {
+		if (!cg_refusal_came(watch))
+			fail("counters", "who waits for events of the top is not woken");
+		close(watch);
+	} else {
+		cg_reset_refusals(TOP, 0);
+		if (cg_refusals(TOP, 0) || cg_refusals(TOP, 1) != before.rsvd[2])
+			fail("counters", "refusals of the top, pages set back to 0: %ld, reservations "
+			     "%ld", cg_refusals(TOP, 0), cg_refusals(TOP, 1));
+	}
 	expect_up(2, 3, "at the limit of the top");
 	/* What it has may not be forbidden, nor forgotten. */
 	if (cg_limit(TOP, 0, 1) != EBUSY)
@@ -209,6 +220,36 @@ static void full_in_the_middle(void)
 	expect_up(1, 3, "after refusals");
 	cg_limit(MIDDLE, 1, -1);
 	close(fd);
+}
+
+/*
+ * What is promised of a file is kept by range, each with its group: ranges that come to lie
+ * side by side are one, one that loses its middle is two.
+ */
+static void ranges(void)
+{
+	static const int order[] = { 0, 2, 1, 4 };
+	int fd = huge_file("/dev/hugepages", 5 * HUGE_2M), i;
+	char *p;
+
+	for (i = 0; i < 4; i++) {
+		p = mmap(NULL, HUGE_2M, PROT_READ | PROT_WRITE, MAP_SHARED, fd, order[i] * HUGE_2M);
+		if (p == MAP_FAILED) {
+			fail("errno", "page %d of a file in a leaf: %s", order[i], strerror(errno));
+			return;
+		}
+		p[0] = 1;
+		munmap(p, HUGE_2M);
+		expect_up(i + 1, i + 1, "one page more of a file");
+	}
+	if (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, HUGE_2M, HUGE_2M))
+		fail("errno", "hole: %s", strerror(errno));
+	expect_up(3, 3, "a hole in the middle of a range");
+	if (ftruncate(fd, 2 * HUGE_2M))
+		fail("errno", "ftruncate: %s", strerror(errno));
+	expect_up(1, 1, "a cut behind the hole");
+	close(fd);
+	expect_up(0, 0, "a file of ranges is gone");
 }
 
 /* A child in another group: its copies are that group's, what it inherits is not. */
@@ -359,9 +400,11 @@ int main(int argc, char **argv)
 		}
 		in_leaf(full_at_the_top);
 		in_leaf(full_in_the_middle);
+		in_leaf(ranges);
 		in_leaf(child_elsewhere);
 		in_leaf(shared_limit);
 		in_leaf(left_behind);
+		/* Nothing of the groups may hold on to them: whoever counts them sees that. */
 		if (cg_remove(SIBLING) || cg_remove(MIDDLE) || cg_remove(TOP))
 			fail("errno", "rmdir of the groups: %s", strerror(errno));
 		pool_same(&before, "after the groups");

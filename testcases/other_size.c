@@ -357,6 +357,8 @@ static void beyond_the_pool(void)
 	pool_same(&before, "beyond the pool");
 }
 
+static int outlived;
+
 /* A group's counts are a size each: those of 1 GiB stay at nothing. */
 static void in_a_group(void)
 {
@@ -364,7 +366,7 @@ static void in_a_group(void)
 	struct huge h;
 	char *p;
 
-	if (cg_enter("o", getpid())) {
+	if (cg_enter("o/p", getpid())) {
 		fail("errno", "cannot enter the cgroup");
 		return;
 	}
@@ -372,36 +374,41 @@ static void in_a_group(void)
 		fail("errno", "a file in a cgroup");
 		return;
 	}
-	cg_expect("o", 2, 2, "a file in a group");
-	expect(cg_other("o", "1GB", 0), 0, "charged of 1 GiB", "a file in a group");
-	expect(cg_other("o", "1GB", 1), 0, "reserved of 1 GiB", "a file in a group");
+	cg_expect("o/p", 2, 2, "a file in a group");
+	expect(cg_other("o/p", "1GB", 0), 0, "charged of 1 GiB", "a file in a group");
+	expect(cg_other("o/p", "1GB", 1), 0, "reserved of 1 GiB", "a file in a group");
 	move(&h, 0, "moved in a group");
-	cg_expect("o", 2, 2, "moved in a group");
+	cg_expect("o/p", 2, 2, "moved in a group");
 	huge_close(&h);
-	cg_expect("o", 0, 0, "a file that is gone");
+	cg_expect("o/p", 0, 0, "a file that is gone");
 	p = mmap(NULL, 2 * HUGE_2M, PROT_READ | PROT_WRITE, MAP_OURS, -1, 0);
-	cg_limit("o", 0, 1);
+	cg_limit("o/p", 0, 1);
 	if (p != MAP_FAILED) {
 		p[0] = 1;
 		touch_write(p + HUGE_2M, 1, &caught);
 		if (caught_is(&caught, p + HUGE_2M, SIGBUS, 0, "above the limit of a group"))
 			count_add(charged, 1);
-		cg_expect("o", 1, 2, "at the limit");
+		cg_expect("o/p", 1, 2, "at the limit");
 		munmap(p, 2 * HUGE_2M);
 	}
-	cg_limit("o", 0, -1);
-	cg_expect("o", 0, 0, "unmapped");
-	expect(cg_other("o", "1GB", 0), 0, "charged of 1 GiB", "at the end");
-	expect(cg_other("o", "1GB", 1), 0, "reserved of 1 GiB", "at the end");
+	cg_limit("o/p", 0, -1);
+	cg_expect("o/p", 0, 0, "unmapped");
+	expect(cg_other("o/p", "1GB", 0), 0, "charged of 1 GiB", "at the end");
+	expect(cg_other("o/p", "1GB", 1), 0, "reserved of 1 GiB", "at the end");
+	/* It stays, and is the group above's when this one goes. */
+	if (fallocate(outlived, 0, 0, HUGE_2M))
+		fail("errno", "fallocate() in a cgroup: %s", strerror(errno));
 }
 
 static void group(void)
 {
 	int status = 0;
 	pid_t pid;
+	char *p;
 
+	outlived = memfd_create("outlived", MFD_OURS);
 	cg_mount(1);
-	if (cg_make("o")) {
+	if (cg_make("o") || cg_make("o/p")) {
 		fail("errno", "no cgroup: %s", strerror(errno));
 		return;
 	}
@@ -413,6 +420,21 @@ static void group(void)
 	waitpid(pid, &status, 0);
 	if (status)
 		fail("signal", "the process of the cgroup ended with status 0x%x", status);
+	cg_expect("o/p", 1, -1, "the process is gone, its file is not");
+	if (cg_remove("o/p"))
+		fail("errno", "rmdir of a cgroup with a page: %s", strerror(errno));
+	usleep(100000);		/* a worker sees to it */
+	cg_expect("o", 1, -1, "the group is gone, the file is not");
+	expect(cg_other("o", "1GB", 0), 0, "charged of 1 GiB", "the group is gone");
+	p = mmap(NULL, HUGE_2M, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, outlived, 0);
+	status = 0;
+	if (p == MAP_FAILED ||
+	    move_page(0, p, nodes[page_node(p) == nodes[0]], MPOL_MF_MOVE, &status))
+		fail("errno", "a page that outlived its group cannot be moved");
+	cg_expect("o", 1, -1, "moved, and its group is gone");
+	munmap(p, HUGE_2M);
+	close(outlived);
+	cg_expect("o", 0, -1, "the file is gone, too");
 	if (cg_remove("o"))
 		fail("errno", "rmdir of a cgroup: %s", strerror(errno));
 	cg_umount();

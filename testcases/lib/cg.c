@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -127,30 +128,36 @@ int cg_enter(const char *group, pid_t pid)
 	return put(group, "cgroup.procs", text);
 }
 
-int cg_limit(const char *group, int rsvd, long pages)
+static const char *limit_file(int rsvd)
+{
+	if (v2)
+		return rsvd ? "hugetlb.2MB.rsvd.max" : "hugetlb.2MB.max";
+	return rsvd ? "hugetlb.2MB.rsvd.limit_in_bytes" : "hugetlb.2MB.limit_in_bytes";
+}
+
+int cg_limit_bytes(const char *group, int rsvd, unsigned long bytes)
 {
 	char text[32];
 
+	snprintf(text, sizeof(text), "%lu", bytes);
+	return put(group, limit_file(rsvd), text);
+}
+
+int cg_limit(const char *group, int rsvd, long pages)
+{
 	if (pages < 0)
-		snprintf(text, sizeof(text), "%s", v2 ? "max" : "-1");
-	else
-		snprintf(text, sizeof(text), "%lu", pages * HUGE_2M);
-	if (v2)
-		return put(group, rsvd ? "hugetlb.2MB.rsvd.max" : "hugetlb.2MB.max", text);
-	return put(group, rsvd ? "hugetlb.2MB.rsvd.limit_in_bytes" :
-		   "hugetlb.2MB.limit_in_bytes", text);
+		return put(group, limit_file(rsvd), v2 ? "max" : "-1");
+	return cg_limit_bytes(group, rsvd, pages * HUGE_2M);
 }
 
 long cg_limit_told(const char *group, int rsvd)
 {
-	const char *file = v2 ? rsvd ? "hugetlb.2MB.rsvd.max" : "hugetlb.2MB.max" :
-			   rsvd ? "hugetlb.2MB.rsvd.limit_in_bytes" : "hugetlb.2MB.limit_in_bytes";
-	long pages = get(group, file);
+	long bytes = number(group, limit_file(rsvd));
 
 	/* Version 2 says "max", version 1 the largest number of whole pages. */
-	if (v2 && !number(group, file))
+	if ((v2 && !bytes) || bytes >= LONG_MAX - 2 * (long)HUGE_2M)
 		return -1;
-	return pages >= LONG_MAX / (long)HUGE_2M - 1 ? -1 : pages;
+	return bytes % (long)HUGE_2M ? -2 : bytes / (long)HUGE_2M;
 }
 
 void cg_expect(const char *group, long usage, long rsvd, const char *when)
@@ -189,6 +196,30 @@ long cg_refusals(const char *group, int rsvd)
 long cg_own_refusals(const char *group)
 {
 	return v2 ? number(group, "hugetlb.2MB.events.local") : -1;
+}
+
+int cg_reset_refusals(const char *group, int rsvd)
+{
+	return put(group, rsvd ? "hugetlb.2MB.rsvd.failcnt" : "hugetlb.2MB.failcnt", "0");
+}
+
+int cg_watch_refusals(const char *group)
+{
+	char path[200], text[64];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s/hugetlb.2MB.events", root, group);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0 && read(fd, text, sizeof(text)) < 0)
+		return -1;
+	return fd;
+}
+
+int cg_refusal_came(int watch)
+{
+	struct pollfd poller = { watch, POLLPRI, 0 };
+
+	return poll(&poller, 1, 1000) == 1 && poller.revents & POLLPRI;
 }
 
 static const char *peak(int rsvd)

@@ -26,7 +26,9 @@ void cg_expect(const char *group, long usage, long rsvd, const char *when);
 /* Bytes charged of another size ("1GB"), pages or reservations; -1 where that is not told. */
 long cg_other(const char *group, const char *size, int rsvd);
 
-/* What is allowed, as it is told, in pages; -1 for any number. */
+/* A limit that need not be whole pages. */
+int cg_limit_bytes(const char *group, int rsvd, unsigned long bytes);
+/* What is allowed, as it is told, in pages; -1 for any number, -2 for no whole number. */
 long cg_limit_told(const char *group, int rsvd);
 
 /*
@@ -36,6 +38,14 @@ long cg_limit_told(const char *group, int rsvd);
 long cg_refusals(const char *group, int rsvd);
 /* By processes of this group itself; -1 in version 1. */
 long cg_own_refusals(const char *group);
+/* Counts from nothing again; only in version 1. */
+int cg_reset_refusals(const char *group, int rsvd);
+/*
+ * A descriptor to wait at until refusals of the group are told of anew, and whether that came
+ * within a second; only in version 2.
+ */
+int cg_watch_refusals(const char *group);
+int cg_refusal_came(int watch);
 
 /* The most pages that were ever in use at a time, and that from now on; -1 in version 2. */
 long cg_peak(const char *group, int rsvd);
