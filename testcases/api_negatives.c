@@ -232,6 +232,36 @@ static void on_sigxfsz(int sig)
 	too_large++;
 }
 
+/* A mapping makes its file longer where it may write, and reaches no further where it may not. */
+static void longer_than_the_file(void)
+{
+	static const int flags[] = { MAP_SHARED, MAP_PRIVATE };
+	struct caught caught;
+	unsigned char v;
+	int fd, i;
+	char *p;
+
+	for (i = 0; i < 2; i++) {
+		fd = huge_file("/dev/hugepages", HUGE_2M);
+		p = mmap(NULL, 2 * HUGE_2M, PROT_READ, flags[i], fd, 0);
+		if (p == MAP_FAILED) {
+			fail("errno", "a mapping to read, longer than its file: %s", strerror(errno));
+			return;
+		}
+		expect_file(fd, 1, 0, "a mapping to read, longer than its file");
+		touch_read(p + HUGE_2M, &v, &caught);
+		if (caught_is(&caught, p + HUGE_2M, SIGBUS, BUS_ADRERR, "beyond the file"))
+			count_add(refused, 1);
+		munmap(p, 2 * HUGE_2M);
+		p = mmap(NULL, 2 * HUGE_2M, PROT_READ | PROT_WRITE, flags[i], fd, 0);
+		if (p != MAP_FAILED) {
+			expect_file(fd, 2, 0, "a mapping to write, longer than its file");
+			munmap(p, 2 * HUGE_2M);
+		}
+		close(fd);
+	}
+}
+
 /* RLIMIT_FSIZE holds for what makes a file grow, pages beyond its size included. */
 static void size_limit(void)
 {
@@ -446,6 +476,7 @@ int main(int argc, char **argv)
 		pool_same(&before, "after refusals");
 	}
 	seals();
+	longer_than_the_file();
 	size_limit();
 	far_off();
 	gigantic();

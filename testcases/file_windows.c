@@ -200,6 +200,30 @@ static int hole(off_t from, off_t bytes)
 	return fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, from, bytes) ? errno : 0;
 }
 
+/* Where the memory to read into ends, what came before counts, from a page and from a hole. */
+static void read_into_a_gap(void)
+{
+	char *room = mmap(NULL, 2 * PART, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int file = huge_memfd(2 * HUGE_2M), i;
+	ssize_t got;
+
+	munmap(room + PART, PART);
+	for (i = 0; i < 2; i++) {
+		if (i && fallocate(file, 0, 0, 2 * HUGE_2M))
+			fail("errno", "fallocate: %s", strerror(errno));
+		memset(room, 1, PART);
+		got = pread(file, room, 2 * PART, HUGE_2M - PART / 2);
+		if (got != PART || room[0] || room[PART - 1])
+			fail("errno", "read() of %s into %d bytes of 8192: %zd, %s",
+			     i ? "pages" : "a hole", PART, got, got < 0 ? strerror(errno) : "not zero");
+		got = pread(file, room + PART, PART, 0);
+		if (got != -1 || errno != EFAULT)
+			fail("errno", "read() of %s into no memory: %zd", i ? "pages" : "a hole", got);
+	}
+	close(file);
+	munmap(room, PART);
+}
+
 /* read(2) from anywhere to anywhere finds what the mappings show, to the end of the file. */
 static void read_across(void)
 {
@@ -221,6 +245,7 @@ static void read_across(void)
 		fail("errno", "read() over the end of the file: %zd, expected 77", got);
 	if (pread(fd, buf, 1, size * HUGE_2M) || pread(fd, buf, 1, (size + 2) * HUGE_2M))
 		fail("errno", "read() at the end of the file, or beyond it, finds something");
+	read_into_a_gap();
 	count_add(reads, 1);
 }
 
