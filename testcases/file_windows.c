@@ -572,7 +572,8 @@ static void disturbed(const struct pool *before)
 		usleep(2000);
 		err = fallocate(fd, 0, 0, PAGES * HUGE_2M) ? errno : 0;
 		said->over = 1;
-		waitpid(pid, NULL, 0);
+		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+			;
 		fstat(fd, &st);
 		pages = st.st_blocks / (HUGE_2M / 512);
 		if (err == EINTR && pages > 1 && pages < PAGES)
