@@ -25,7 +25,7 @@ FAULT_EMPTY_POOL = TestCase(
     ),
     detectors=(Detector.KASAN, Detector.LOCKDEP),
     catches=("fault-alloc-race-sigbus",),
-    quick=3,
+    quick=2,
 )
 
 

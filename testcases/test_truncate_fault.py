@@ -27,7 +27,7 @@ TRUNCATE_FAULT = TestCase(
     ),
     detectors=(Detector.KASAN, Detector.LOCKDEP),
     catches=("truncate-isize-late",),
-    quick=3,
+    quick=2,
 )
 
 
