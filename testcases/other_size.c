@@ -408,7 +408,6 @@ static void group(void)
 	char *p;
 
 	outlived = memfd_create("outlived", MFD_OURS);
-	cg_mount(1);
 	if (cg_make("o") || cg_make("o/p")) {
 		fail("errno", "no cgroup: %s", strerror(errno));
 		return;
@@ -438,7 +437,6 @@ static void group(void)
 	cg_expect("o", 0, -1, "the file is gone, too");
 	if (cg_remove("o"))
 		fail("errno", "rmdir of a cgroup: %s", strerror(errno));
-	cg_umount();
 	pool_same(&before, "a group");
 }
 
@@ -464,6 +462,7 @@ int main(int argc, char **argv)
 		     before.overcommit);
 	pool_use(HUGE_2M);
 	pool_read(&before);
+	cg_mount(1);
 	do {
 		expect(meminfo("Hugetlb:"), before.nr * (long)(HUGE_2M / 1024), "Hugetlb in meminfo",
 		       "all pages");
@@ -479,5 +478,6 @@ int main(int argc, char **argv)
 		group();
 		count_add(rounds, 1);
 	} while (running() && !failed());
+	cg_umount();
 	return repro_end();
 }
