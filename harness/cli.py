@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 
 from harness.errors import EnvironmentFault, HarnessError
+from harness.stop import Terminated, notes, terminable
 
 VERBS: dict[str, dict[str, str]] = {
     "doctor": {"doctor": "what this host has and lacks, and the command that mends it"},
@@ -75,8 +76,8 @@ examples:
 exit status: 0 all PASS, 1 a FAIL, 125 inconclusive or skipped, 2 usage, 3 host or harness
 """
 
-INTERRUPTED = 130
-"""128 + SIGINT; git bisect run stops at 128 and more."""
+INTERRUPTED, TERMINATED = 130, 143
+"""128 and the number of the signal; git bisect run stops at 128 and more."""
 
 
 def parser(verb: str | None = None) -> argparse.ArgumentParser:
@@ -109,13 +110,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         top.error(f"nothing is expected behind --: {' '.join(words[at:])}")
     args.behind = words[at + 1 :]
     try:
-        status = int(args.main(args))
+        with terminable():
+            status = int(args.main(args))
         sys.stdout.flush()  # a reader that went away is found out here, not at the exit
     except HarnessError as error:
         return _complain(error)
-    except KeyboardInterrupt:
-        print("interrupted; what was recorded stays", file=sys.stderr)
-        return INTERRUPTED
+    except KeyboardInterrupt as error:
+        ended = isinstance(error, Terminated)
+        told = "; ".join(notes(error)) or "what was recorded stays"
+        print(f"{'terminated' if ended else 'interrupted'}; {told}", file=sys.stderr)
+        return TERMINATED if ended else INTERRUPTED
     except (BrokenPipeError, SystemExit):  # rich makes exit status 1 of it, which is a FAIL
         # What is still buffered would raise again at the exit, and make a status of its own.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import Any
 
 from harness.campaign import commits as commits_
 from harness.campaign.bench import GuestBench
-from harness.campaign.bisect import PATIENCE, Answer, Bisection, Budget, Ending, forecast
+from harness.campaign.bisect import PATIENCE, Bisection, Budget, Ending, forecast
 from harness.campaign.casebook import Casebook
 from harness.campaign.commits import Commits
 from harness.campaign.course import LOG, named, start_of
@@ -39,6 +40,7 @@ from harness.errors import UsageError
 from harness.progress import Progress, default_progress
 from harness.record.folder import RESULTS, RunFolder, write
 from harness.record.text import plain
+from harness.stop import keeping
 
 KNOWN = 3
 """Failures after which the rate is known well enough to say how much there is still to do."""
@@ -156,7 +158,7 @@ def _start(
             commits = commits_.series(base, file, parts, progress)
             kept = str(_kept(file, parts).relative_to(folder.path))
             facts |= {"series": kept, "file": args.series}
-    except UsageError:
+    except (UsageError, KeyboardInterrupt):
         shutil.rmtree(folder.path)  # nothing was run: there is nothing to keep
         raise
     confidence = args.confidence or Policy().confidence
@@ -252,7 +254,7 @@ def run_word(args: argparse.Namespace) -> int:
                 log.append("word", {"commit": number, "word": args.word})
             commit = commits.all[number]
             print(plain(f"{commit.name} {commit.title}: {args.word}"))
-    print(f"go on with: harness bisect resume {folder}")
+    print(f"go on with: {_resumption(folder)}")
     return 0
 
 
@@ -364,13 +366,22 @@ def _go_on(
         bench = GuestBench(begun.plan, engine, room, progress)
         under = Bisection(commits, log, begun.policy, tell, image_of)
         under.earlier, under.reproducer = begun.earlier, bench.reproducer
-        answer: Answer | None = None
+
+        def kept() -> str:
+            book = under.book
+            return (
+                f"{book.runs} runs and {len(book.builds)} builds are kept in {log.path};"
+                f" go on with: {_resumption(begun.folder, args)}"
+            )
+
         try:
-            answer = under.run(bench, Budget(args.runs, args.budget))
-        finally:
-            if answer is None:
-                print("\n".join(plain(line) for line in counts(under.book, commits)))
-                print(f"go on with: harness bisect resume {begun.folder}")
+            with keeping(kept):
+                answer = under.run(bench, Budget(args.runs, args.budget))
+        except BaseException as error:
+            print("\n".join(plain(line) for line in counts(under.book, commits)))
+            if not isinstance(error, KeyboardInterrupt):  # which says it last
+                print(kept())
+            raise
         lines = [plain(line) for line in report(answer, under.book, commits)]
         under.note(
             "end",
@@ -384,8 +395,18 @@ def _go_on(
     write(begun.folder / "bisect.txt", "\n".join([*lines, ""]).encode())
     print(f"record: {begun.folder}")
     if answer.ending is Ending.BUDGET:
-        print(f"go on with: harness bisect resume {begun.folder}")
+        print(f"go on with: {_resumption(begun.folder, args)}")
     return {Ending.FOUND: 0, Ending.IN_GOOD: EXIT_FAIL}.get(answer.ending, EXIT_UNSHOWN)
+
+
+def _resumption(folder: Path, args: argparse.Namespace | None = None) -> str:
+    """The command that goes on, where ``args`` ran its trials."""
+    words = ["harness", "bisect", "resume", str(folder)]
+    if args and args.guests:
+        words += ["-n", str(args.guests)]
+    if args and args.cluster:
+        words += ["--cluster", str(args.cluster)]
+    return shlex.join(words)
 
 
 def _expected(expected: tuple[int, int], book: Casebook, args: argparse.Namespace) -> str:

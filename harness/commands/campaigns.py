@@ -31,7 +31,11 @@ from harness.record.text import plain
 from harness.spec.case import TestCase
 from harness.spec.cases import select
 from harness.spec.kernel import KernelSpec, WorkingTree
+from harness.stop import keeping
 from harness.trial.compile import binary_of, identity
+
+_FROM = "the same command begins anew, harness bisect start --from that folder counts them"
+"""Neither a rate nor a comparison goes on where it was."""
 
 STOP = 128
 """What git bisect run reads as "stop", and not as a verdict."""
@@ -160,8 +164,12 @@ def run_rate(args: argparse.Namespace) -> int:
     def keep(tally: Tally) -> None:
         seen.counts = tally.counts
 
+    def kept() -> str:
+        runs = len(seen.counts)
+        return f"{runs} runs are kept in {folder().path}; {_FROM}" if runs else ""
+
     try:
-        with engine_of(plan, args, progress) as engine:
+        with keeping(kept), engine_of(plan, args, progress) as engine:
             bench = GuestBench(plan, engine, folder, progress)
             measure(bench, bench.build(plan.kernels[0]), until, keep)
     finally:  # an interrupted one shows what it has
@@ -212,11 +220,15 @@ def _verify(
     def keep(found: Comparison, side: Side, count: Count) -> None:
         seen[:] = [found]
 
+    def kept() -> str:
+        return f"the runs until now are kept in {folder.path}; {_FROM}" if seen else ""
+
     try:
         # The patched one first: a patch that does not apply or compile is known at once.
-        with_patch = bench.build(patched)
-        without = bench.build(base)
-        over, found = compare(bench, without, with_patch, limits, args.race, keep)
+        with keeping(kept):
+            with_patch = bench.build(patched)
+            without = bench.build(base)
+            over, found = compare(bench, without, with_patch, limits, args.race, keep)
         seen[:] = [found]
     finally:
         if seen:

@@ -9,6 +9,7 @@ import functools
 import json
 import os
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from harness.record.text import plain
 from harness.spec.case import TestCase
 from harness.spec.kernel import GitSource, KernelSpec
 from harness.spec.night import NightPlan, load_night
+from harness.stop import keeping
 
 
 def add(verbs: Any) -> None:
@@ -103,7 +105,8 @@ def run(args: argparse.Namespace) -> int:
     with contextlib.ExitStack() as stack:
         host = _Host(args, plan, stack)
         nightly = Nightly(night, date, folder, host, default_progress().say)
-        tonight, lines, before = nightly.run()
+        with keeping(lambda: _kept(nightly, args)):
+            tonight, lines, before = nightly.run()
     told = [plain(line) for line in summary(tonight, lines, before)]
     print("\n".join(told))
     write(folder / f"{date}.txt", "\n".join([*told, ""]).encode())
@@ -113,6 +116,19 @@ def run(args: argparse.Namespace) -> int:
         return EXIT_FAIL
     counted = any(tonight.counted(place) for place in tonight.counts)
     return 0 if counted and not tonight.faults else EXIT_UNSHOWN
+
+
+def _kept(nightly: Nightly, args: argparse.Namespace) -> str:
+    """What an early end leaves, and the command that goes on, on the day after too."""
+    if not nightly.log.path.exists():
+        return ""
+    words = ["harness", "nightly", str(args.plan), "--date", nightly.date]
+    for option, value in (("--accel", args.accel), ("--results", args.results)):
+        words += [option, str(value)] if value not in ("", RESULTS) else []
+    for option, value in (("-n", args.guests), ("--cluster", args.cluster)):
+        words += [option, str(value)] if value else []
+    runs = sum(map(len, nightly.nights()[0].counts.values()))
+    return f"{runs} runs are kept in {nightly.log.path}; go on with: {shlex.join(words)}"
 
 
 def _series(night: NightPlan, args: argparse.Namespace) -> Series:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ from harness.record.folder import RESULTS, RunFolder
 from harness.record.table import at_splat_lines, kernel_name, line, show
 from harness.spec.case import TestCase
 from harness.spec.cases import load_cases, quick, select
+from harness.stop import keeping
 from harness.trial.lean import Kept
 from harness.trial.trial import TrialResult
 from harness.trial.verdict import Outcome
@@ -197,15 +199,24 @@ def run_plan(plan: Series, args: argparse.Namespace, resumed: resume.Resumed | N
         for text in at_splat_lines(result):
             progress.say(text)
 
+    def kept() -> str:
+        folder = results[0].folder.parent if results else resumed and resumed.run.folder
+        if not folder:
+            return ""
+        again = shlex.join(["harness", "run", "--resume", str(folder)])
+        goes_on = f"; go on with: {again}" if resumed or command[1:2] == ["run"] else ""
+        return f"{len(results)} trials of this sitting are kept in {folder}{goes_on}"
+
     try:
         if resumed:
             _tell_what_is_there(resumed)
-        run_series(
-            *(plan, command, progress),
-            results=args.results,
-            on_result=tell,
-            resumed=resumed,
-        )
+        with keeping(kept):
+            run_series(
+                *(plan, command, progress),
+                results=args.results,
+                on_result=tell,
+                resumed=resumed,
+            )
     finally:  # an interrupted series shows what it has
         if results:
             show(results)
