@@ -20,6 +20,7 @@
 #include "pool.h"
 #include "repro.h"
 
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
@@ -43,7 +44,7 @@
 #define OWNER 28
 #define WORD 2048	/* where in a page the futex is: between two chunks of the pattern */
 
-static struct counter *moved, *looked, *read_over, *told_of, *woken, *dumped;
+static struct counter *moved, *looked, *read_over, *told_of, *woken, *apart, *dumped, *left_out;
 static struct huge shared, private;
 static int nodes[2];
 static pid_t target;
@@ -208,26 +209,91 @@ static void waker(void *arg)
 	futex(word, FUTEX_WAKE, 100);
 }
 
-/* A process that has the pages dies by SIGABRT and leaves a core. */
+/* What a core has of a mapping: its bytes, or 0 where it was not asked for; -1: no such part. */
+static long in_core(const char *core, size_t size, const char *addr, const char **bytes)
+{
+	const Elf64_Ehdr *head = (const void *)core;
+	const Elf64_Phdr *part = (const void *)(core + head->e_phoff);
+	int i;
+
+	for (i = 0; i < head->e_phnum; i++)
+		if (part[i].p_vaddr == (unsigned long)addr) {
+			*bytes = core + part[i].p_offset;
+			if (part[i].p_offset + part[i].p_filesz > size)
+				return -1;
+			return part[i].p_filesz;
+		}
+	return -1;
+}
+
+/* As huge_open() has filled them; a part that the kernel found no page for reads as zeroes. */
+static int all_there(const char *bytes, const char *which)
+{
+	size_t at, empty = 0, wrong = 0, first = 0;
+
+	for (at = 0; at < PAGES * HUGE_2M; at += 4096) {
+		if (*(uint64_t *)(bytes + at) == at % HUGE_2M && *(uint32_t *)(bytes + at + 8) == OWNER)
+			continue;
+		first = empty + wrong ? first : at;
+		if (*(uint64_t *)(bytes + at) || *(uint64_t *)(bytes + at + 8))
+			wrong++;
+		else
+			empty++;
+	}
+	if (empty + wrong)
+		fail("data", "a core: of %d parts of the %s pages %zu are empty and %zu wrong, from 0x%zx on",
+		     (int)(PAGES * HUGE_2M / 4096), which, empty, wrong, first);
+	return !(empty + wrong);
+}
+
+static void check_core(int asked)
+{
+	const struct huge *all[] = { &shared, &private };
+	int fd = open("/tmp/core", O_RDONLY | O_CLOEXEC), i;
+	struct stat st = { 0 };
+	const char *bytes;
+	char *core;
+	long held;
+
+	if (fd < 0 || fstat(fd, &st) || !st.st_size)
+		return;		/* no room, or none wanted here: then it does not count either */
+	core = mmap(NULL, st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	close(fd);
+	if (core == MAP_FAILED)
+		return;
+	for (i = 0; i < 2; i++) {
+		held = in_core(core, st.st_size, all[i]->addr, &bytes);
+		if (held != (asked ? (long)(PAGES * HUGE_2M) : 0)) {
+			fail("data", "a core has %ld bytes of %d %s pages, which were %sasked for", held,
+			     PAGES, i ? "private" : "shared", asked ? "" : "not ");
+			continue;
+		}
+		if (held && !all_there(bytes, i ? "private" : "shared"))
+			break;
+	}
+	munmap(core, st.st_size);
+	count_add(asked ? dumped : left_out, 1);
+}
+
+/* A process that has the pages dies by SIGABRT and leaves a core, with them or without. */
 static void dumper(void *arg)
 {
 	struct rlimit limit = { RLIM_INFINITY, RLIM_INFINITY };
-	struct stat st;
-	int status;
+	int status, turn;
 	pid_t pid;
 
 	(void)arg;
-	while (running()) {
+	for (turn = 0; running(); turn++) {
 		pid = fork();
 		if (!pid) {
 			setrlimit(RLIMIT_CORE, &limit);
 			prctl(PR_SET_DUMPABLE, 1);
 			signal(SIGABRT, SIG_DFL);
-			/* Private and shared huge pages too: bits 5 and 6. */
+			/* Bits 5 and 6: private and shared huge pages too. */
 			FILE *f = fopen("/proc/self/coredump_filter", "w");
 
 			if (f) {
-				fprintf(f, "0x7f\n");
+				fprintf(f, turn % 2 ? "0x1f\n" : "0x7f\n");
 				fclose(f);
 			}
 			if (chdir("/tmp"))
@@ -239,11 +305,66 @@ static void dumper(void *arg)
 		waitpid(pid, &status, 0);
 		if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGABRT)
 			fail("signal", "a process that aborts ended with status 0x%x", status);
-		if (!stat("/tmp/core", &st) && st.st_size > (long)(2 * PAGES * HUGE_2M))
-			count_add(dumped, 1);
+		check_core(turn % 2 == 0);
 		unlink("/tmp/core");
-		usleep(100000);
+		usleep(50000);
 	}
+}
+
+/* Until the process sleeps, in the only call that it makes. */
+static void sleeps(pid_t pid)
+{
+	char path[64], state = 0;
+	FILE *f;
+	int i;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	for (i = 0; i < 2000 && state != 'S'; i++) {
+		usleep(1000);
+		f = fopen(path, "r");
+		if (!f || fscanf(f, "%*d (%*[^)]) %c", &state) != 1)
+			state = 0;
+		if (f)
+			fclose(f);
+	}
+}
+
+/* Three words of one file, seen at other addresses: a wake-up is for the one that was meant. */
+static void futexes_apart(void)
+{
+	static const struct {
+		size_t at;
+		int wakes;
+		const char *what;
+	} tries[] = {
+		{ WORD + 4096, 0, "the word of another part of the page" },
+		{ WORD, 0, "the same word of another page" },
+		{ WORD + 4, 0, "the next word" },
+		{ HUGE_2M + WORD, 1, "the word itself" },
+	};
+	char *other = mmap(NULL, PAGES * HUGE_2M, PROT_READ | PROT_WRITE, MAP_SHARED, shared.fd, 0);
+	int status;
+	long woke;
+	size_t i;
+	pid_t pid;
+
+	if (other == MAP_FAILED) {
+		fail("errno", "a second mapping: %s", strerror(errno));
+		return;
+	}
+	pid = fork();
+	if (!pid)
+		_exit(futex((int *)(shared.addr + HUGE_2M + WORD), FUTEX_WAIT, 0) != 0);
+	sleeps(pid);
+	for (i = 0; i < sizeof(tries) / sizeof(*tries); i++) {
+		woke = futex((int *)(other + tries[i].at), FUTEX_WAKE, 10);
+		if (woke != tries[i].wakes)
+			fail("data", "FUTEX_WAKE of %s wakes %ld, expected %d", tries[i].what, woke,
+			     tries[i].wakes);
+	}
+	if (waitpid(pid, &status, 0) == pid && !status)
+		count_add(apart, 1);
+	munmap(other, PAGES * HUGE_2M);
 }
 
 int main(int argc, char **argv)
@@ -256,7 +377,9 @@ int main(int argc, char **argv)
 	read_over = counter("read_over");
 	told_of = counter("told_of");
 	woken = counter("woken");
+	apart = counter("apart");
 	dumped = counter("dumped");
+	left_out = counter("left_out");
 	two_nodes(nodes);
 	catch_signals();
 	pool_read(&before);
@@ -264,6 +387,7 @@ int main(int argc, char **argv)
 	if (huge_open(&shared, SHARED_FILE, HUGE_2M, PAGES, "/dev/hugepages", OWNER) ||
 	    huge_open(&private, ANON, HUGE_2M, PAGES, NULL, OWNER))
 		skip("%d huge pages: %s", 2 * PAGES, strerror(errno));
+	futexes_apart();
 	child("mover", mover, NULL);
 	child("observer", look, NULL);
 	child("reader", read_other, NULL);

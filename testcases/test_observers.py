@@ -29,6 +29,7 @@ OBSERVERS = TestCase(
         AtLeast("told_of", 5),
         AtLeast("read_over", 50),
         AtLeast("woken", 20),
+        AtLeast("apart", 1),
         AtLeast("dumped", 1),
         AtLeast("pgmigrate_success", 10, Source.VMSTAT),
     ),
