@@ -337,7 +337,8 @@ static void futexes_apart(void)
 		int wakes;
 		const char *what;
 	} tries[] = {
-		{ WORD + 4096, 0, "the word of another part of the page" },
+		{ HUGE_2M + WORD + 4096, 0, "the same word of another part" },
+		{ WORD + 4096, 0, "the same word of another part of another page" },
 		{ WORD, 0, "the same word of another page" },
 		{ WORD + 4, 0, "the next word" },
 		{ HUGE_2M + WORD, 1, "the word itself" },
