@@ -1,6 +1,6 @@
 """What a bisection's runs are spent on, beside the same search told the rates.
 
-python benchmarks/spent_on.py [--n 16] [--build 1] [--sims 100]
+python benchmarks/spent_on.py [--n 16] [--build 1] [--rates .9,.5,.2,.05] [--sims 100] [--first 0]
 
 A mean over simulated series, by what was run: failures and passes of the bad end and all else that
 has the bug (of these the culprit's own), passes of the culprit's parent, passes of commits below
@@ -42,15 +42,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--n", type=int, default=16)
     parser.add_argument("--build", type=float, default=1.0)
+    parser.add_argument("--rates", default=",".join(map(str, RATES)))
     parser.add_argument("--sims", type=int, default=100)
+    parser.add_argument("--first", type=int, default=0, help="seed")
     args = parser.parse_args()
     kinds = ("failures", "their passes", "culprit", "parent", "below")
     print(f"{'rate':>5} {'search':>6}  " + "  ".join(f"{kind:>12}" for kind in (*kinds, "builds")))
-    for rate in RATES:
+    for rate in map(float, args.rates.split(",")):
         cell = Cell(args.n, rate, 0.0, args.build)
         for name, prior in (("ours", None), ("told", rates_of(cell))):
             spent: Counter[str] = Counter()
-            for seed in range(args.sims):
+            for seed in range(args.first, args.first + args.sims):
                 world = Watched(cell, seed)
                 spent["builds"] += ours(world, Policy(), prior).builds
                 spent += world.spent
