@@ -15,6 +15,7 @@ from harness.kernel.store import Store
 from harness.kernel.tools import check_room, digest, file_digest
 from harness.kernel.workspace import (
     Workspace,
+    beside_the_nearest,
     configure,
     entered,
     make_room,
@@ -24,7 +25,7 @@ from harness.kernel.workspace import (
 )
 from harness.paths import cache_dir
 from harness.progress import Progress
-from harness.spec.kernel import KernelSpec
+from harness.spec.kernel import GitSource, KernelSpec
 
 _RECIPE = "1"
 """Part of every content id: counted up when the make line changes what it makes."""
@@ -68,6 +69,8 @@ def _from_source(
         source = resolve(spec, cache, progress, refresh=True)
         inputs = _inputs(spec, source, tools)
     space = workspace_for(cache, source.key, spec.config)
+    if any(isinstance(each, GitSource) and each.family for each in spec.sources):
+        space = beside_the_nearest(space, Store.open(cache), source.tree, progress)
     with entered(space, progress, spec.name):
         # Another harness may have built it while this one waited.
         if found := _at_hand(spec, cache, inputs, progress):

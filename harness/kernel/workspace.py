@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,10 @@ from harness.kernel.fetch import import_place
 from harness.kernel.store import Store
 from harness.kernel.tools import digest, locked, tail, try_locked, work
 from harness.progress import Progress
+
+_NEAR = 1000
+"""Paths between two trees up to which one is built from the other: two releases differ by more,
+and then next to nothing of the one is left in the other."""
 
 _SUSPECT = 120.0
 """Seconds before the end of an interrupted build in which its outputs are not trusted."""
@@ -44,13 +48,50 @@ class Workspace:
         return self.folder / "configured"
 
     @property
+    def configured_of(self) -> str:
+        """The tree that it was configured for last; empty where that is not known."""
+        try:
+            return self.state.read_text(encoding="utf-8").strip().partition(" ")[2]
+        except OSError:
+            return ""
+
+    @property
     def cold(self) -> bool:
         return not (self.build / "vmlinux").exists()
 
 
 def workspace_for(cache: Path, key: str, fragments: Sequence[Path]) -> Workspace:
     contents = [fragment.read_bytes() for fragment in fragments]
-    return Workspace(cache / "work" / f"{key}-{digest(*contents)[:8]}", key)
+    folder = cache / "work" / f"{key}-{digest(*contents)[:8]}"
+    return Workspace(folder.resolve() if folder.is_symlink() else folder, key)
+
+
+def beside_the_nearest(space: Workspace, store: Store, tree: str, progress: Progress) -> Workspace:
+    """Where ``tree`` is built instead of in ``space``, which is not there yet: in the workspace of
+    the same fragments whose tree is the nearest, as if it were a version of that one's source.
+
+    It is remembered by a link, so that what comes next is built there too.  The folder is
+    shared and not copied: kbuild writes the folder's name into its command files, and KASAN into
+    the objects, so a copy would be compiled anew, or be of two names.
+    """
+    own = space.folder
+    if own.exists():
+        return space
+    fragments = own.name.rpartition("-")[2]
+    others = [Workspace(path, space.key) for path in own.parent.glob(f"*-{fragments}")]
+    distances = [
+        (len(store.changed(was, tree)), str(other.folder), other)
+        for other in others
+        if other.folder.is_dir() and not other.folder.is_symlink() and not other.cold
+        if (was := other.configured_of) and store.has(was)
+    ]
+    distance, _, nearest = min(distances, default=(_NEAR + 1, "", space))
+    if distance > _NEAR:
+        return space
+    with suppress(FileExistsError):  # another harness was quicker
+        own.symlink_to(nearest.folder.name)
+    progress.say(f"building in {nearest.folder}, whose tree differs by {distance} paths")
+    return Workspace(own.resolve(), space.key)
 
 
 @contextmanager
@@ -77,7 +118,8 @@ def make_room(keep: Workspace, needed: int) -> list[str]:
     nothing else.  Gives their names.
     """
     home = keep.folder.parent
-    others = [path for path in home.iterdir() if path.is_dir() and path != keep.folder]
+    folders = [path for path in home.iterdir() if path.is_dir() and not path.is_symlink()]
+    others = [path for path in folders if path != keep.folder]
     removed = []
     for folder in sorted(others, key=lambda path: path.stat().st_mtime):
         if shutil.disk_usage(home).free >= needed:
