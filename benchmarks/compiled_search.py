@@ -175,7 +175,7 @@ def _run(
                         if one > best:
                             best, named = one, h
                 if best >= enough:
-                    return named, best, runs, count - 1
+                    return named, best, runs, count - (fails[n] + passes[n] > 0)
             # Where to look: the ends of groups, then what is inside of them.
             found = 0
             for g in range(groups - 1):
@@ -264,4 +264,4 @@ def _run(
             passes[chosen] += 1
         else:
             fails[chosen] += 1
-    return -1, 0.0, runs, count - 1
+    return -1, 0.0, runs, count - (fails[n] + passes[n] > 0)
