@@ -10,7 +10,7 @@ from harness.spec.case import AtLeast, Detector, Needs, Source, TestCase
 MOVE_STATUS = TestCase(
     name="move_status",
     reproducer=Path(__file__).with_name("move_status.c"),
-    scenarios=("S04", "S05"),
+    scenarios=("S04", "S05", "S06"),
     seconds=3,
     needs=Needs(nodes=2, free_2m=14),
     exercised=(
@@ -18,6 +18,7 @@ MOVE_STATUS = TestCase(
         AtLeast("answers", 300),
         AtLeast("moved", 30),
         AtLeast("refused", 2),
+        AtLeast("around_held", 3),
         AtLeast("pgmigrate_success", 30, Source.VMSTAT),
     ),
     detectors=(Detector.KASAN, Detector.LOCKDEP),
@@ -32,6 +33,9 @@ MOVE_STATUS = TestCase(
         "kernel_move_pages",
         "isolate_hugetlb",
         "unmap_and_move_huge_page",
+        "migrate_pages",
+        "putback_movable_pages",
+        "do_mbind",
     ),
 )
 
