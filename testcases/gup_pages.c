@@ -10,6 +10,9 @@
  *	vmsplice()			held by a pipe, part by part, while others write
  *	mlock(), MAP_POPULATE		faulted in ahead
  *	madvise(MADV_POPULATE_*)	the same, since 5.14
+ *	PTRACE_POKEDATA			what is forced upon a child is not its parent's
+ *
+ * So are ranges across mappings of several kinds, and pages that move meanwhile.
  *
  * The answer is known for each byte; what must be refused is, with EFAULT, and leaves
  * nothing behind; and when the last holder is gone, the page moves.
@@ -30,6 +33,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/ptrace.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -37,7 +41,7 @@
 #define PAGES 3
 #define PART 4096
 
-static struct counter *read_over, *written_over, *refused, *held, *direct, *populated;
+static struct counter *read_over, *written_over, *refused, *held, *direct, *populated, *bordered, *poked, *raced;
 static int nodes[2];
 
 /* Each word tells where it is. */
@@ -354,6 +358,153 @@ static void ahead(const struct pool *before)
 	pool_same(before, "after pages that were faulted in ahead");
 }
 
+/* Private, shared and base pages side by side, and nothing behind them: as one range, up to there. */
+static void borders(const struct pool *before)
+{
+	static const size_t from[] = { HUGE_2M - 600, 2 * HUGE_2M - 5000, 2 * HUGE_2M - PART };
+	size_t room = 2 * HUGE_2M + 4 * PART, i;
+	static char buf[4 * PART];
+	struct iovec local, remote;
+	int fd = huge_memfd(HUGE_2M);
+	char *p, *range;
+
+	p = mmap(NULL, 4 * HUGE_2M, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (p == MAP_FAILED)
+		return;
+	range = (char *)(((uintptr_t)p + HUGE_2M - 1) & ~(HUGE_2M - 1));
+	if (mmap(range, HUGE_2M, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_FIXED, -1, 0) == MAP_FAILED ||
+	    mmap(range + HUGE_2M, HUGE_2M, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) ==
+	    MAP_FAILED || mmap(range + 2 * HUGE_2M, 4 * PART, PROT_READ | PROT_WRITE,
+			       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
+		skip("three mappings side by side: %s", strerror(errno));
+	fill(range, room, 1);
+	for (i = 0; i < 3; i++) {
+		local = (struct iovec){ buf, 3 * PART };
+		remote = (struct iovec){ range + from[i], 3 * PART };
+		memset(buf, 0xee, sizeof(buf));
+		if (process_vm_readv(getpid(), &local, 1, &remote, 1, 0) != 3 * PART ||
+		    !is_filled(buf, from[i], 3 * PART, 1))
+			fail("data", "process_vm_readv() across mappings at 0x%zx", from[i]);
+		memset(buf, i + 1, sizeof(buf));
+		if (process_vm_writev(getpid(), &local, 1, &remote, 1, 0) != 3 * PART ||
+		    memcmp(range + from[i], buf, 3 * PART))
+			fail("data", "process_vm_writev() across mappings at 0x%zx", from[i]);
+		else
+			count_add(bordered, 1);
+		fill(range, room, 1);
+	}
+	/* What is readable up to the end is read. */
+	remote = (struct iovec){ range + room - PART - 100, 3 * PART };
+	if (process_vm_readv(getpid(), &local, 1, &remote, 1, 0) != PART + 100)
+		fail("errno", "a read across the end of a mapping: expected %d bytes", PART + 100);
+	munmap(range + 2 * HUGE_2M, 4 * PART);
+	remote.iov_base = range + 2 * HUGE_2M - 100;
+	if (process_vm_readv(getpid(), &local, 1, &remote, 1, 0) != 100)
+		fail("errno", "a read across the end of a huge page: expected 100 bytes");
+	munmap(p, 4 * HUGE_2M);
+	close(fd);
+	pool_same(before, "after ranges of several mappings");
+}
+
+static void poke(int prot)
+{
+	int fd = huge_memfd(2 * HUGE_2M);
+	char *file = mmap(NULL, 2 * HUGE_2M, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	char *range = mmap(NULL, 2 * HUGE_2M, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+	long word = 0x706f6b65, old;
+	size_t at, page;
+	pid_t pid;
+
+	if (file == MAP_FAILED || range == MAP_FAILED)
+		skip("a file of 2 huge pages");
+	fill(file, 2 * HUGE_2M, 1);
+	/* The first page is its own, and shared with the child; the second is the file's. */
+	fill(range, HUGE_2M, 2);
+	mprotect(range, 2 * HUGE_2M, prot);
+	pid = other_process();
+	if (ptrace(PTRACE_ATTACH, pid, NULL, NULL) || waitpid(pid, NULL, 0) != pid) {
+		fail("errno", "PTRACE_ATTACH: %s", strerror(errno));
+		return;
+	}
+	for (page = 0; page < 2; page++) {
+		at = page * HUGE_2M + 300 * PART + 512;
+		errno = 0;
+		old = ptrace(PTRACE_PEEKDATA, pid, range + at, NULL);
+		if (errno || (uint64_t)old != word_of(at, page ? 1 : 2))
+			fail("data", "PTRACE_PEEKDATA of page %zu: 0x%lx", page, old);
+		/* check_vma_flags() of 6.1 refuses what 5.10 writes to a copy. */
+		if (ptrace(PTRACE_POKEDATA, pid, range + at, word)) {
+			if (prot & PROT_WRITE || errno != EIO)
+				fail("errno", "PTRACE_POKEDATA: %s", strerror(errno));
+			word = old;
+		}
+		if (ptrace(PTRACE_PEEKDATA, pid, range + at, NULL) != word)
+			fail("data", "what was poked into page %zu is not there", page);
+		word = 0x706f6b65;
+		if (!is_filled(range, 0, HUGE_2M, 2) || !is_filled(range + HUGE_2M, HUGE_2M, HUGE_2M, 1))
+			fail("data", "what was poked into a child's page %zu came to its parent", page);
+		else if (!is_filled(file, 0, 2 * HUGE_2M, 1))
+			fail("data", "what was poked into a private page %zu came to its file", page);
+		else
+			count_add(poked, 1);
+	}
+	end(pid);
+	munmap(range, 2 * HUGE_2M);
+	munmap(file, 2 * HUGE_2M);
+	close(fd);
+}
+
+/* Another process's pages are read and written while a third one moves them. */
+static void beside_moves(enum kind kind, const struct pool *before)
+{
+	struct iovec local, remote;
+	uint64_t word, now;
+	pid_t owner, mover;
+	struct huge h;
+	size_t at;
+	int i, status;
+
+	if (huge_open(&h, kind, HUGE_2M, 2, "/dev/hugepages", 1))
+		return;
+	fill(h.addr, 2 * HUGE_2M, 1);
+	owner = other_process();
+	mover = fork();
+	if (!mover)
+		for (i = 0; ; i++)
+			move_page(owner, h.addr + i % 2 * HUGE_2M, nodes[i / 2 % 2],
+				  MPOL_MF_MOVE_ALL, &status);
+	for (i = 0; i < 16; i++) {
+		at = (size_t)i * 517 % 1024 * PART + 8;
+		word = word_of(at, 0x100 + i);
+		local = (struct iovec){ &word, 8 };
+		remote = (struct iovec){ h.addr + at, 8 };
+		if (process_vm_writev(owner, &local, 1, &remote, 1, 0) != 8)
+			fail("errno", "process_vm_writev() beside a move: %s", strerror(errno));
+		local.iov_base = &now;
+		if (process_vm_readv(owner, &local, 1, &remote, 1, 0) != 8 || now != word)
+			fail("data", "process_vm_writev() beside a move is lost");
+		if (kind_shared(kind) != (*(volatile uint64_t *)(h.addr + at) == word))
+			fail("data", "process_vm_writev() to a child's %s page beside a move",
+			     kind_name(kind));
+		count_add(raced, 1);
+	}
+	end(mover);
+	for (i = 0; i < 16; i++) {
+		at = (size_t)i * 517 % 1024 * PART + 8;
+		remote = (struct iovec){ h.addr + at, 8 };
+		local = (struct iovec){ &now, 8 };
+		if (process_vm_readv(owner, &local, 1, &remote, 1, 0) != 8 ||
+		    now != word_of(at, 0x100 + i))
+			fail("data", "what was written beside moves is lost after them");
+	}
+	end(owner);
+	if (!is_filled(h.addr, 0, 2 * HUGE_2M, 1))
+		fail("data", "other words of a page than those written beside moves have changed");
+	huge_close(&h);
+	pool_same(before, "after pages that moved while they were read and written");
+}
+
 static void over(enum kind kind, const struct pool *before)
 {
 	struct huge h;
@@ -382,6 +533,9 @@ int main(int argc, char **argv)
 	held = counter("held");
 	direct = counter("direct");
 	populated = counter("populated");
+	bordered = counter("bordered");
+	poked = counter("poked");
+	raced = counter("raced");
 	two_nodes(nodes);
 	catch_signals();
 	pool_read(&before);
@@ -390,6 +544,12 @@ int main(int argc, char **argv)
 		over(MEMFD, &before);
 		over(PRIVATE_FILE, &before);
 		over(SHM, &before);
+		borders(&before);
+		poke(PROT_READ | PROT_WRITE);
+		poke(PROT_READ);
+		pool_same(&before, "after what was poked");
+		beside_moves(ANON, &before);
+		beside_moves(MEMFD, &before);
 		refusals(&before);
 		no_page(&before);
 		ahead(&before);

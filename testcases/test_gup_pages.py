@@ -20,6 +20,9 @@ GUP_PAGES = TestCase(
         AtLeast("held", 3),
         AtLeast("direct", 3),
         AtLeast("populated", 2),
+        AtLeast("bordered", 3),
+        AtLeast("poked", 4),
+        AtLeast("raced", 32),
         AtLeast("pgmigrate_success", 4, Source.VMSTAT),
     ),
     detectors=(Detector.KASAN, Detector.LOCKDEP),
@@ -32,6 +35,7 @@ GUP_PAGES = TestCase(
         "follow_huge_pmd",
         "populate_vma_page_range",
         "process_vm_rw",
+        "__access_remote_vm",
         "hugetlb_cow",
     ),
 )
