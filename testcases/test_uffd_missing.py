@@ -15,6 +15,7 @@ UFFD_MISSING = TestCase(
         "hugetlb_mcopy_atomic_pte",
         "__mcopy_atomic_hugetlb",
         "userfaultfd_release",
+        "dup_userfaultfd",
     ),
     scenarios=("S24",),
     seconds=4,
@@ -26,10 +27,11 @@ UFFD_MISSING = TestCase(
         AtLeast("raced", 2),
         AtLeast("moved", 1),
         AtLeast("waited", 2),
+        AtLeast("forked", 2),
     ),
     detectors=(Detector.KASAN, Detector.LOCKDEP),
     catches=("uffd-missing-uaf",),
-    quick=2,
+    quick=1,
 )
 
 

@@ -14,7 +14,7 @@
  *	  must not touch the mapping
  *
  * Beside that, each answer of UFFDIO_COPY, with the reservations that it must leave
- * as they were, of several pages at once, for a page that the kernel looks up for another
+ * as they were, to a child that has inherited no registration, of several pages at once, for a page that the kernel looks up for another
  * call, and copies that race with a migration of the pages around them.
  */
 #define _GNU_SOURCE
@@ -32,12 +32,13 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define PAGES 3
 #define OWNER 24
 
-static struct counter *vanished, *copied, *refused, *raced, *stale, *moved, *waited;
+static struct counter *vanished, *copied, *refused, *raced, *stale, *moved, *waited, *forked;
 static int nodes[2];
 static char *source;
 
@@ -271,6 +272,53 @@ static void looked_up(enum kind kind, const struct pool *before)
 	pool_same(before, "after a missing page that was looked up");
 }
 
+/* A child has the pages, and nobody to ask for those that are missing: they are zero to it. */
+static void inherited(enum kind kind, const struct pool *before)
+{
+	struct fault f;
+	pthread_t thread;
+	char *range;
+	int fd, uffd, tries;
+	pid_t pid;
+
+	range = map(kind, &fd);
+	uffd = registered(range);
+	expect_copy(uffd, range, source, HUGE_2M, 0, "before a fork");
+	pid = fork();
+	if (!pid) {
+		close(uffd);
+		pattern_check(range, HUGE_2M, OWNER, 0);
+		f.value = 1;
+		touch_read(range + HUGE_2M, &f.value, &f.caught);
+		if (!caught_is(&f.caught, range + HUGE_2M, 0, 0, "a child's missing page"))
+			_exit(0);
+		if (f.value)
+			fail("data", "a child's missing page reads %u", f.value);
+		_exit(0);
+	}
+	for (tries = 0; tries < 1000 && !waitpid(pid, NULL, WNOHANG); tries++)
+		usleep(10000);
+	if (tries == 1000) {
+		fail("hang", "a child waits for a missing page of its parent's userfaultfd");
+		kill(pid, SIGKILL);
+		waitpid(pid, NULL, 0);
+	}
+	/* Its parent is asked as before; of a file the child's page is there by now. */
+	f.page = range + (kind_shared(kind) ? 2 : 1) * HUGE_2M;
+	pthread_create(&thread, NULL, fault, &f);
+	if (uffd_next(uffd, 2000) != f.page)
+		fail("errno", "no message of a missing page after a fork");
+	expect_copy(uffd, f.page, source, HUGE_2M, 0, "after a fork");
+	pthread_join(thread, NULL);
+	pattern_check(f.page, HUGE_2M, OWNER, 0);
+	count_add(forked, 1);
+	close(uffd);
+	munmap(range, PAGES * HUGE_2M);
+	if (fd >= 0)
+		close(fd);
+	pool_same(before, "after a fork of a userfaultfd range");
+}
+
 struct race {
 	int uffd, stop, done;
 	char *range;
@@ -361,6 +409,7 @@ int main(int argc, char **argv)
 	raced = counter("raced");
 	stale = counter("stale");
 	waited = counter("waited");
+	forked = counter("forked");
 	moved = counter("moved");
 	two_nodes(nodes);
 	catch_signals();
@@ -376,6 +425,8 @@ int main(int argc, char **argv)
 		beyond(&before);
 		several(SHARED_FILE, &before);
 		several(ANON, &before);
+		inherited(SHARED_FILE, &before);
+		inherited(ANON, &before);
 		looked_up(MEMFD, &before);
 		looked_up(ANON, &before);
 		race(SHARED_FILE, &before);
