@@ -13,20 +13,25 @@
  *	remove_migration_ptes()		    unshares a PMD table
  *	  maps by what the entry says	    flushes the TLB
  *					says "read-only"		writes: must get SIGSEGV
+ *
+ * Before that, with nobody in a hurry: a page that was read-only is so when it has moved,
+ * and one that a child has too is written by each for itself, however often it moves.
  */
 #include "catch.h"
 #include "race.h"
 #include "repro.h"
 
+#include <linux/mempolicy.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define PAGES 2		/* of each kind: anonymous, shared, below a shared PMD table */
 
-static struct counter *denied, *allowed, *shared_tables;
+static struct counter *denied, *allowed, *shared_tables, *stayed;
 static struct target *targets[3];
 static volatile unsigned long *step;	/* how many changes there were; of toucher: seen */
 static char *rooms[3];
@@ -146,6 +151,83 @@ static void owner(void *arg)
 	pthread_join(thread, NULL);
 }
 
+static void move_away(char *page)
+{
+	int nodes[2], status, turn;
+
+	two_nodes(nodes);
+	/* It is on one of them, so one of these is a move. */
+	for (turn = 0; turn < 2; turn++)
+		if (move_one(0, page, nodes[turn], MPOL_MF_MOVE_ALL, &status) ||
+		    status != nodes[turn])
+			fail("errno", "move to node %d: status %d", nodes[turn], status);
+}
+
+static void read_only_stays(int shared)
+{
+	int fd = shared ? huge_memfd(HUGE_2M) : -1;
+	char *page = mmap(NULL, HUGE_2M, PROT_READ | PROT_WRITE,
+			  shared ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, fd, 0);
+	struct caught caught;
+	unsigned char value;
+
+	if (page == MAP_FAILED)
+		skip("a huge page");
+	page[4096] = 1;
+	mprotect(page, HUGE_2M, PROT_READ);
+	move_away(page);
+	touch_write(page + 4096, 2, &caught);
+	caught_is(&caught, page, SIGSEGV, SEGV_ACCERR, "write to a read-only page that was moved");
+	touch_read(page + 4096, &value, &caught);
+	if (caught.sig || value != 1)
+		fail("data", "a read-only page that was moved reads %u", value);
+	mprotect(page, HUGE_2M, PROT_READ | PROT_WRITE);
+	move_away(page);
+	touch_write(page + 4096, 3, &caught);
+	if (caught_is(&caught, page, 0, 0, "write to a page that is writable again"))
+		count_add(stayed, 1);
+	munmap(page, HUGE_2M);
+	if (fd >= 0)
+		close(fd);
+}
+
+/* Whoever writes first, the other one sees what was there before. */
+static void isolation_stays(int child_first)
+{
+	volatile char *page = map_huge(1);
+	int pipes[2], status = 0;
+	pid_t pid;
+	char c = 0;
+
+	page[4096] = 1;
+	if (pipe(pipes))
+		skip("a pipe");
+	pid = fork();
+	if (!pid) {
+		if (read(pipes[0], &c, 1) != 1)
+			_exit(2);
+		if (page[4096] != 1)
+			_exit(1);
+		page[4096] = 2;
+		_exit(page[4096] != 2);
+	}
+	move_away((char *)page);
+	if (!child_first)
+		page[4096] = 3;
+	if (write(pipes[1], &c, 1) != 1)
+		kill(pid, SIGKILL);
+	waitpid(pid, &status, 0);
+	if (status)
+		fail("data", "a child of who has moved its page: status 0x%x", status);
+	else if (page[4096] != (child_first ? 1 : 3))
+		fail("data", "what a child has written to a page that was moved is seen by its parent");
+	else
+		count_add(stayed, 1);
+	close(pipes[0]);
+	close(pipes[1]);
+	munmap((void *)page, HUGE_2M);
+}
+
 int main(int argc, char **argv)
 {
 	long i, fd;
@@ -156,6 +238,11 @@ int main(int argc, char **argv)
 	denied = counter("denied");
 	allowed = counter("allowed");
 	shared_tables = counter("shared_tables");
+	stayed = counter("stayed");
+	for (i = 0; i < 2; i++) {
+		read_only_stays(i);
+		isolation_stays(i);
+	}
 	step = shared_words(2);
 	for (i = 0; i < 3; i++)
 		targets[i] = target_new();

@@ -24,6 +24,7 @@ MPROTECT_MIGRATE = TestCase(
         AtLeast("denied", 12),
         AtLeast("allowed", 12),
         AtLeast("shared_tables", 1),
+        AtLeast("stayed", 4),
         AtLeast("pgmigrate_success", 5, Source.VMSTAT),
     ),
     detectors=(Detector.KASAN, Detector.LOCKDEP),
