@@ -134,7 +134,9 @@ def tree(tmp_path: Path) -> Path:
 def case(tree: Path) -> TestCase:
     suite = load_suite("ltp")
     (found,) = cases_of(suite, programs_in(tree, suite.programs), ["move_pages12"], str(tree))
-    return found
+    assert found.payload and found.payload.keeps
+    # What is asked of others here.
+    return dataclasses.replace(found, payload=dataclasses.replace(found.payload, keeps=""))
 
 
 def trial(case: TestCase, script: Script) -> Verdict:

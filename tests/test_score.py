@@ -221,7 +221,7 @@ class Checking(score_command._Runner):
 
     def _check(self, cases: Sequence[TestCase]) -> list[dict[str, Any]]:
         self.ran += [(case.name, case.quick) for case in cases]
-        return [{"case": case.name, "verdict": self.says} for case in cases]
+        return [{"case": case.name, "verdict": self.says, "oracle": "O4"} for case in cases]
 
 
 def test_each_machine_of_a_kernel_gets_one_template_when_it_is_due(
@@ -266,6 +266,18 @@ def test_a_case_is_run_as_long_without_the_bug_before_it_counts(
     runner.ran.clear()
     assert runner._case_fails_on_base(hit)
     assert not runner.ran
+
+
+def test_what_a_test_says_on_the_base_strikes_no_other_kind_of_catch(
+    cases: list[TestCase], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done, _ = attempts(cases, 60, monkeypatch, fails="punch")
+    card = scorecard.Scorecard(tmp_path / "s.json", scorecard.measured("b", 60, [], [], ""), [])
+    runner = Checking(card, cases, "FAIL")
+    hit = replace(done[-1], oracle="O4")
+    assert runner._test_fails_on_base(hit)
+    assert not runner._test_fails_on_base(replace(hit, oracle="O2"))
+    assert not runner._test_fails_on_base(replace(hit, oracle="O1", certain=True))
 
 
 def test_a_catch_that_was_struck_is_named(
