@@ -39,6 +39,7 @@
 
 static struct counter *offlined, *refused, *evicted, *touched;
 static char *pages[2 * KEPT * MOST_BLOCKS];
+static int home[2 * KEPT * MOST_BLOCKS];	/* the node of each */
 static int nodes[2], n_pages, n_blocks, stop;
 static unsigned long block_frames, blocks[MOST_BLOCKS];
 
@@ -104,9 +105,10 @@ static int index_of(unsigned long block)
 
 /*
  * One page of the kernel's own makes a whole block stay, and where those are nobody
- * knows.  Of many pages, a few of each block are kept, the others given back.
+ * knows.  Of many pages of both nodes, a few of each block are kept, the others given
+ * back.
  */
-static void choose(struct huge *h)
+static void choose(struct huge *h, int node)
 {
 	int kept[MOST_BLOCKS] = { 0 }, at;
 	size_t i;
@@ -116,6 +118,7 @@ static void choose(struct huge *h)
 
 		at = index_of(block_of(page));
 		if (at >= 0 && kept[at] < KEPT) {
+			home[n_pages] = node;
 			pages[n_pages++] = page;
 			kept[at]++;
 		} else if (h->fd >= 0) {
@@ -176,28 +179,28 @@ int main(int argc, char **argv)
 	block_frames = bytes / 4096;
 	catch_signals();
 	pool_read(&all);
-	pool_node_set(nodes[1], 2 * WIDE + 4);
-	mask = 1UL << nodes[1];
-	syscall(SYS_set_mempolicy, MPOL_BIND, &mask, 64UL);
 	for (i = 0; i < 2; i++) {
+		pool_node_set(nodes[i], WIDE + 4);
+		mask = 1UL << nodes[i];
+		syscall(SYS_set_mempolicy, MPOL_BIND, &mask, 64UL);
 		err = huge_open(&h[i], kinds[i], HUGE_2M, WIDE, NULL, OWNER);
 		if (err) {
 			pool_restore(&all);
-			skip("%d huge pages on node %d: %s", 2 * WIDE, nodes[1], strerror(err));
+			skip("%d huge pages on node %d: %s", WIDE, nodes[i], strerror(err));
 		}
 	}
 	/* Pages that leave the block may go anywhere. */
 	syscall(SYS_set_mempolicy, MPOL_DEFAULT, NULL, 0UL);
-	choose(&h[0]);
-	choose(&h[1]);
+	choose(&h[0], nodes[0]);
+	choose(&h[1], nodes[1]);
 	pthread_create(&thread, NULL, writer, NULL);
 	for (turn = 0; running() && !failed(); turn++) {
 		try_block(blocks[turn % n_blocks]);
 		pool_check("a block came and went");
 		/* Not all come back into the block, but most do while its node is preferred. */
 		for (i = 0; i < n_pages; i++) {
-			move_page(0, pages[i], nodes[0], MPOL_MF_MOVE, &status);
-			move_page(0, pages[i], nodes[1], MPOL_MF_MOVE, &status);
+			move_page(0, pages[i], nodes[home[i] == nodes[0]], MPOL_MF_MOVE, &status);
+			move_page(0, pages[i], home[i], MPOL_MF_MOVE, &status);
 		}
 	}
 	__atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
