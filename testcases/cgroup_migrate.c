@@ -312,8 +312,6 @@ static void split_up(void)
 	/* The rest goes with the process. */
 }
 
-static void in_group(void (*what)(void));
-
 /* Each time a group of its own: what its parts let go too often is told as it goes. */
 static void splits_to_the_end(void)
 {
@@ -326,7 +324,7 @@ static void splits_to_the_end(void)
 			fail("errno", "no cgroup: %s", strerror(errno));
 			break;
 		}
-		in_group(split_up);
+		cg_run(group, split_up);
 		cg_expect(group, 0, 0, "all parts are gone");
 		if (cg_remove(group))
 			fail("errno", "rmdir of a cgroup that had a mapping split: %s",
@@ -379,23 +377,6 @@ static void forked(void)
 	cg_expect(group, 0, 0, "the parent has nothing");
 }
 
-static void in_group(void (*what)(void))
-{
-	pid_t pid = fork();
-	int status = 0;
-
-	if (!pid) {
-		if (cg_enter(group, getpid()))
-			fail("errno", "cannot enter the cgroup");
-		else
-			what();
-		_exit(0);
-	}
-	waitpid(pid, &status, 0);
-	if (status)
-		fail("signal", "the process of the cgroup ended with status 0x%x", status);
-}
-
 /*
  * One file, whose pages two groups have reserved, and one of them has touched: each page
  * and each reservation ends in the group that it was charged to.
@@ -431,9 +412,9 @@ static void two_groups(void)
 		return;
 	}
 	group = "p/a";
-	in_group(reserve_first);
+	cg_run(group, reserve_first);
 	group = "p/b";
-	in_group(reserve_second);
+	cg_run(group, reserve_second);
 	group = kept;
 	cg_expect("p/a", 0, 1, "who has reserved the first page");
 	cg_expect("p/b", 1, 1, "who has touched it, and reserved the second");
@@ -490,7 +471,7 @@ static void reparent(void)
 	}
 	h.addr = view;
 	h.fd = outlived;
-	in_group(leave_a_file);
+	cg_run(group, leave_a_file);
 	cg_expect("p/t", 2, 2, "the process is gone, the file is not");
 	huge_check(&h, OWNER, "a file that outlived its writer");
 	move_there_and_back(&h);
@@ -530,7 +511,7 @@ int main(int argc, char **argv)
 			break;
 		}
 		splits_to_the_end();
-		in_group(all_kinds);
+		cg_run(group, all_kinds);
 		cg_expect(group, 0, 0, "empty");
 		two_groups();
 		reparent();

@@ -96,19 +96,9 @@ static void expect_refusal(const struct told *before, int at, int rsvd, const ch
 
 static void in_leaf(void (*what)(void))
 {
-	int status = 0, i;
-	pid_t pid = fork();
+	int i;
 
-	if (!pid) {
-		if (cg_enter(LEAF, getpid()))
-			fail("errno", "cannot enter the cgroup");
-		else
-			what();
-		_exit(0);
-	}
-	waitpid(pid, &status, 0);
-	if (status)
-		fail("signal", "the process of the cgroup ended with status 0x%x", status);
+	cg_run(LEAF, what);
 	/* It may have removed the leaf. */
 	for (i = cg_has(LEAF) ? 0 : 1; i < 3; i++)
 		cg_expect(all[i], 0, 0, "the process is gone");

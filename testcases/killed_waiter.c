@@ -64,18 +64,6 @@ static char *map(int fd)
 	return p;
 }
 
-static int registered(char *range)
-{
-	int uffd = uffd_open(), err;
-
-	if (uffd < 0)
-		skip("userfaultfd: %s (CONFIG_USERFAULTFD)", strerror(-uffd));
-	err = uffd_register(uffd, range, PAGES * HUGE_2M);
-	if (err)
-		skip("UFFDIO_REGISTER of huge pages: %s", strerror(err));
-	return uffd;
-}
-
 static void kill_it(pid_t pid, const char *what)
 {
 	int i;
@@ -98,7 +86,7 @@ static void *touch(void *page)
 static void waits(int fd, int tell)
 {
 	char *range = map(fd);
-	int uffd = registered(range), i;
+	int uffd = uffd_over(range, PAGES * HUGE_2M), i;
 	pthread_t thread;
 
 	for (i = 0; i < 2; i++)
@@ -162,7 +150,7 @@ static void signalled(int shared, const struct pool *before)
 	pthread_t thread;
 
 	sigaction(SIGUSR1, &action, NULL);
-	uffd = registered(range);
+	uffd = uffd_over(range, PAGES * HUGE_2M);
 	signals = 0;
 	pthread_create(&thread, NULL, touch, page);
 	for (i = 0; i < 3; i++) {
@@ -196,7 +184,7 @@ static void killed_in_look(int write, const struct pool *before)
 	pid_t pid, us = getpid();
 	void *other;
 
-	uffd = registered(range);
+	uffd = uffd_over(range, PAGES * HUGE_2M);
 	pid = fork();
 	if (!pid) {
 		if (write)

@@ -65,50 +65,25 @@ static void mover(void *arg)
 		}
 }
 
-/* The kB that a line of smaps tells of the mapping at addr; -1 where there is no such line. */
-static long smaps(const char *addr, const char *word)
-{
-	char path[64], line[256];
-	unsigned long from, to;
-	long kb = -1;
-	int here = 0;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/%d/smaps", target);
-	f = fopen(path, "r");
-	while (f && fgets(line, sizeof(line), f)) {
-		if (sscanf(line, "%lx-%lx ", &from, &to) == 2)
-			here = from == (unsigned long)addr;
-		if (here && !strncmp(line, word, strlen(word))) {
-			kb = atol(line + strlen(word));
-			break;
-		}
-	}
-	if (f)
-		fclose(f);
-	return kb;
-}
-
 static void look(void *arg)
 {
 	char path[64];
 	struct numa_maps told;
+	struct smaps kb;
 	unsigned char core[PAGES * 512];
 	uint64_t entry;
 	ssize_t got;
-	long kb;
-	int fd, i, looks = 0;
+	int fd, i;
 
 	(void)arg;
 	while (running()) {
 		/* A page that is migrating is in neither of the two, so less is legal. */
-		kb = smaps(shared.addr, looks++ % 2 ? "Private_Hugetlb:" : "Shared_Hugetlb:");
-		if (kb < 0 || kb > (long)(PAGES * HUGE_2M >> 10))
-			fail("counters", "smaps tells of %ld kB of huge pages, there are %d pages", kb,
-			     PAGES);
-		kb = smaps(private.addr, "KernelPageSize:");
-		if (kb != 2048)
-			fail("counters", "smaps tells of a page size of %ld kB", kb);
+		if (!smaps_read(target, shared.addr, &kb) ||
+		    kb.private + kb.shared > (long)(PAGES * HUGE_2M >> 10))
+			fail("counters", "smaps tells of %ld and %ld kB of huge pages, there are %d pages",
+			     kb.private, kb.shared, PAGES);
+		if (!smaps_read(target, private.addr, &kb) || kb.page != 2048)
+			fail("counters", "smaps tells of a page size of %ld kB", kb.page);
 
 		/* Fewer while some migrate; but each one is of the kind that the mapping has. */
 		if (numa_maps_read(target, shared.addr, &told) && (told.pages > PAGES || told.anon))

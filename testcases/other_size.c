@@ -92,37 +92,13 @@ static void expect_pool(long used, long promised, const char *when)
 	count_add(looked, 1);
 }
 
-/* A number of the lines that smaps has of the mapping at addr, in kB. */
-static void smaps(const char *addr, long *size, long *page)
-{
-	unsigned long from, to;
-	char line[256];
-	int here = 0;
-	FILE *f = fopen("/proc/self/smaps", "r");
-
-	*size = *page = -1;
-	while (f && fgets(line, sizeof(line), f)) {
-		if (sscanf(line, "%lx-%lx ", &from, &to) == 2) {
-			if (from > (unsigned long)addr)
-				break;
-			here = from == (unsigned long)addr;
-		}
-		if (here) {
-			sscanf(line, "Size: %ld", size);
-			sscanf(line, "KernelPageSize: %ld", page);
-		}
-	}
-	if (f)
-		fclose(f);
-}
-
 static void expect_mapping(char *addr, long pages, const char *when)
 {
-	long size, page;
+	struct smaps told;
 
-	smaps(addr, &size, &page);
-	expect(page, HUGE_2M / 1024, "KernelPageSize in smaps", when);
-	expect(size, pages * (long)(HUGE_2M / 1024), "the size of the mapping", when);
+	smaps_read(getpid(), addr, &told);
+	expect(told.page, HUGE_2M / 1024, "KernelPageSize in smaps", when);
+	expect(told.size, pages * (long)(HUGE_2M / 1024), "the size of the mapping", when);
 	if ((unsigned long)addr % HUGE_2M)
 		fail("errno", "%s: the mapping is at %p", when, (void *)addr);
 }

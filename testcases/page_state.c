@@ -70,30 +70,6 @@ static uint64_t number_at(const char *file, unsigned long frame)
 	return value;
 }
 
-/* Private_Hugetlb and Shared_Hugetlb of the mapping, in kB.  Reading smaps takes long: once for both. */
-static void smaps_kb(const char *addr, long *private, long *shared)
-{
-	unsigned long from, to;
-	char line[256];
-	int here = 0;
-	FILE *f = fopen("/proc/self/smaps", "r");
-
-	*private = *shared = 0;
-	while (f && fgets(line, sizeof(line), f)) {
-		if (sscanf(line, "%lx-%lx ", &from, &to) == 2) {
-			if (from > (unsigned long)addr)
-				break;
-			here = from == (unsigned long)addr;
-		}
-		if (here) {
-			sscanf(line, "Private_Hugetlb: %ld", private);
-			sscanf(line, "Shared_Hugetlb: %ld", shared);
-		}
-	}
-	if (f)
-		fclose(f);
-}
-
 /* Documentation/admin-guide/mm/pagemap.rst, of /proc/PID/pagemap */
 #define TOLD_FRAME	((1ULL << 55) - 1)
 #define TOLD_EXCLUSIVE	(1ULL << 56)
@@ -139,7 +115,7 @@ static void look(const struct huge *h, int maps, const char *when)
 	unsigned char core[PAGES * 512];
 	unsigned long frame;
 	struct numa_maps maps_told;
-	long private, shared;
+	struct smaps kb;
 	struct stat st;
 	size_t i, n;
 	int on;
@@ -163,10 +139,10 @@ static void look(const struct huge *h, int maps, const char *when)
 		expect_number(frame_maps(frame), maps, h, "mapped, times", when);
 		look_at_parts(h, i, frame, maps, when);
 	}
-	smaps_kb(h->addr, &private, &shared);
-	expect_number(private, maps == 1 ? h->n * h->page / 1024 : 0, h,
+	smaps_read(getpid(), h->addr, &kb);
+	expect_number(kb.private, maps == 1 ? h->n * h->page / 1024 : 0, h,
 		      "kB of this process only in smaps", when);
-	expect_number(shared, maps > 1 ? h->n * h->page / 1024 : 0, h,
+	expect_number(kb.shared, maps > 1 ? h->n * h->page / 1024 : 0, h,
 		      "kB of several processes in smaps", when);
 	expect_number(hugetlb_kb(), base_kb + h->n * h->page / 1024, h, "kB of HugetlbPages", when);
 	numa_maps_read(getpid(), h->addr, &maps_told);

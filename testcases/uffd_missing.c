@@ -74,18 +74,6 @@ static char *map(enum kind kind, int *fd)
 	return p;
 }
 
-static int registered(char *range)
-{
-	int uffd = uffd_open(), err;
-
-	if (uffd < 0)
-		skip("userfaultfd: %s (CONFIG_USERFAULTFD)", strerror(-uffd));
-	err = uffd_register(uffd, range, PAGES * HUGE_2M);
-	if (err)
-		skip("UFFDIO_REGISTER of huge pages: %s", strerror(err));
-	return uffd;
-}
-
 /* The mapping and its file go away under a waiting fault. */
 static void vanish(enum kind kind)
 {
@@ -95,7 +83,7 @@ static void vanish(enum kind kind)
 	int fd, uffd;
 
 	range = map(kind, &fd);
-	uffd = registered(range);
+	uffd = uffd_over(range, PAGES * HUGE_2M);
 	if (fd >= 0)
 		close(fd);
 	f.page = range + HUGE_2M;
@@ -132,7 +120,7 @@ static void answers(enum kind kind, const struct pool *before)
 	int fd, uffd;
 
 	range = map(kind, &fd);
-	uffd = registered(range);
+	uffd = uffd_over(range, PAGES * HUGE_2M);
 	pool_expect("resv_hugepages", before->resv + PAGES, "mapped");
 	hole = mmap(NULL, HUGE_2M, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
@@ -170,7 +158,7 @@ static void beyond(const struct pool *before)
 	int fd, uffd;
 
 	range = map(SHARED_FILE, &fd);
-	uffd = registered(range);
+	uffd = uffd_over(range, PAGES * HUGE_2M);
 	if (ftruncate(fd, HUGE_2M))
 		fail("errno", "ftruncate: %s", strerror(errno));
 	expect_copy(uffd, range + HUGE_2M, source, HUGE_2M, EFAULT, "beyond the end");
@@ -194,7 +182,7 @@ static void several(enum kind kind, const struct pool *before)
 	pattern_write(from, HUGE_2M, OWNER + 1, 0);
 	pattern_write(from + HUGE_2M, HUGE_2M, OWNER + 2, 0);
 	range = map(kind, &fd);
-	uffd = registered(range);
+	uffd = uffd_over(range, PAGES * HUGE_2M);
 	expect_copy(uffd, range, from, 2 * HUGE_2M, 0, "of two pages");
 	if (pattern_check(range, HUGE_2M, OWNER + 1, 0) ||
 	    pattern_check(range + HUGE_2M, HUGE_2M, OWNER + 2, 0))
@@ -208,7 +196,7 @@ static void several(enum kind kind, const struct pool *before)
 		close(fd);
 
 	range = map(kind, &fd);
-	uffd = registered(range);
+	uffd = uffd_over(range, PAGES * HUGE_2M);
 	expect_copy(uffd, range + HUGE_2M, source, HUGE_2M, 0, "of the second page");
 	err = uffd_copy(uffd, range, from, 2 * HUGE_2M, &n);
 	if (err != EAGAIN || n != (long)HUGE_2M)
@@ -250,7 +238,7 @@ static void looked_up(enum kind kind, const struct pool *before)
 	int fd, uffd;
 
 	range = map(kind, &fd);
-	uffd = registered(range);
+	uffd = uffd_over(range, PAGES * HUGE_2M);
 	memset(&l, 0xee, sizeof(l));
 	l.page = range + HUGE_2M;
 	pthread_create(&thread, NULL, look_up, &l);
@@ -282,7 +270,7 @@ static void inherited(enum kind kind, const struct pool *before)
 	pid_t pid;
 
 	range = map(kind, &fd);
-	uffd = registered(range);
+	uffd = uffd_over(range, PAGES * HUGE_2M);
 	expect_copy(uffd, range, source, HUGE_2M, 0, "before a fork");
 	pid = fork();
 	if (!pid) {
@@ -361,7 +349,7 @@ static void race(enum kind kind, const struct pool *before)
 	char *page;
 
 	r.range = map(kind, &fd);
-	r.uffd = registered(r.range);
+	r.uffd = uffd_over(r.range, PAGES * HUGE_2M);
 	pthread_create(&threads[0], NULL, mover, &r);
 	pthread_create(&threads[1], NULL, reader, &r);
 	for (tries = 0; !__atomic_load_n(&r.done, __ATOMIC_ACQUIRE) && tries < 200; ) {

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static char root[64];
@@ -220,6 +221,23 @@ int cg_refusal_came(int watch)
 	struct pollfd poller = { watch, POLLPRI, 0 };
 
 	return poll(&poller, 1, 1000) == 1 && poller.revents & POLLPRI;
+}
+
+void cg_run(const char *group, void (*what)(void))
+{
+	pid_t pid = fork();
+	int status = 0;
+
+	if (!pid) {
+		if (cg_enter(group, getpid()))
+			fail("errno", "cannot enter the cgroup");
+		else
+			what();
+		_exit(0);
+	}
+	waitpid(pid, &status, 0);
+	if (status)
+		fail("signal", "the process of the cgroup ended with status 0x%x", status);
 }
 
 static const char *peak(int rsvd)

@@ -14,6 +14,8 @@ int cg_make(const char *group);
 int cg_has(const char *group);
 int cg_remove(const char *group);
 int cg_enter(const char *group, pid_t pid);
+/* Runs what() in a process of the group, and waits for its end. */
+void cg_run(const char *group, void (*what)(void));
 /* Pages that are allowed, -1 for any number; rsvd: of reservations. */
 int cg_limit(const char *group, int rsvd, long pages);
 

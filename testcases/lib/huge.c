@@ -210,6 +210,35 @@ int numa_maps_read(pid_t pid, const void *addr, struct numa_maps *told)
 	return found;
 }
 
+int smaps_read(pid_t pid, const void *addr, struct smaps *told)
+{
+	char path[64], line[256];
+	unsigned long from, to;
+	int here = 0, found = 0;
+	FILE *f;
+
+	*told = (struct smaps){ 0 };
+	snprintf(path, sizeof(path), "/proc/%d/smaps", pid);
+	f = fopen(path, "r");
+	while (f && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%lx-%lx ", &from, &to) == 2) {
+			if (from > (unsigned long)addr)
+				break;
+			here = from == (unsigned long)addr;
+			found |= here;
+		}
+		if (here) {
+			sscanf(line, "Size: %ld", &told->size);
+			sscanf(line, "KernelPageSize: %ld", &told->page);
+			sscanf(line, "Private_Hugetlb: %ld", &told->private);
+			sscanf(line, "Shared_Hugetlb: %ld", &told->shared);
+		}
+	}
+	if (f)
+		fclose(f);
+	return found;
+}
+
 long hugetlb_kb(void)
 {
 	char line[128];

@@ -55,6 +55,15 @@ struct numa_maps {
 };
 int numa_maps_read(pid_t pid, const void *addr, struct numa_maps *told);
 
+/*
+ * What /proc/PID/smaps tells of the mapping that begins at addr, in kB, read once for all, for it
+ * takes long.  0 where there is no such mapping.
+ */
+struct smaps {
+	long size, page, private, shared;	/* KernelPageSize, Private_ and Shared_Hugetlb */
+};
+int smaps_read(pid_t pid, const void *addr, struct smaps *told);
+
 /* HugetlbPages of this process, in kB; -1 where that is not told. */
 long hugetlb_kb(void);
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #define _GNU_SOURCE
 #include "phys.h"
+#include "repro.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #define _GNU_SOURCE
+#include "repro.h"
 #include "uffd.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
 #include <poll.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -34,6 +36,18 @@ int uffd_register(int uffd, void *addr, size_t bytes)
 	};
 
 	return ioctl(uffd, UFFDIO_REGISTER, &reg) ? errno : 0;
+}
+
+int uffd_over(void *addr, size_t bytes)
+{
+	int uffd = uffd_open(), err;
+
+	if (uffd < 0)
+		skip("userfaultfd: %s (CONFIG_USERFAULTFD)", strerror(-uffd));
+	err = uffd_register(uffd, addr, bytes);
+	if (err)
+		skip("UFFDIO_REGISTER of huge pages: %s", strerror(err));
+	return uffd;
 }
 
 int uffd_copy(int uffd, void *to, const void *from, size_t bytes, long *copied)
