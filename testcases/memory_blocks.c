@@ -31,9 +31,11 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define WIDE 50		/* pages of each kind, to find some outside the node's first block */
+#define WIDE 160		/* pages of a node, as far as it has them, to find some of each block */
+#define SPARE 4
 #define KEPT 2		/* of each kind in a block */
 #define MOST_BLOCKS 8
+#define LAST_BLOCK 64
 #define OWNER 27
 #define BLOCKS "/sys/devices/system/memory"
 
@@ -89,7 +91,63 @@ static void check_all(const char *when)
 			fail("data", "%s: page %d", when, i);
 }
 
-/* Which of the blocks that we try; a new one where there is room, else -1. */
+/* How many huge pages of the node we may take: it keeps a quarter where it has not enough. */
+static long fill_pool(int node)
+{
+	struct pool now;
+	int i;
+
+	pool_node_set(node, WIDE + SPARE);
+	pool_read(&now);
+	for (i = 0; i < now.n_nodes; i++) {
+		if (now.node[i] != node)
+			continue;
+		if (now.node_free[i] >= WIDE + SPARE)
+			return WIDE;
+		pool_node_set(node, now.node_nr[i] * 3 / 4);
+		return now.node_nr[i] * 3 / 4 - SPARE;
+	}
+	return 0;
+}
+
+static void drop_empty(void)
+{
+	int i, n = 0;
+
+	for (i = 0; i < n_blocks; i++)
+		if (in_block(blocks[i]))
+			blocks[n++] = blocks[i];
+	n_blocks = n;
+}
+
+static int set_state(unsigned long block, const char *state)
+{
+	char path[100];
+
+	snprintf(path, sizeof(path), BLOCKS "/memory%lu/state", block);
+	return write_file(path, state);
+}
+
+/*
+ * One page of the kernel's own makes a whole block stay, and where those are nobody knows.
+ * So the blocks are those that go while nothing of ours is in them.
+ */
+static void find_blocks(void)
+{
+	char path[100];
+	unsigned long block;
+
+	for (block = 0; block < LAST_BLOCK && n_blocks < MOST_BLOCKS; block++) {
+		snprintf(path, sizeof(path), BLOCKS "/memory%lu", block);
+		if (access(path, F_OK) || set_state(block, "offline"))
+			continue;
+		if (set_state(block, "online"))
+			fail("errno", "block %lu, empty, does not come back", block);
+		blocks[n_blocks++] = block;
+	}
+}
+
+/* Which of the blocks that we try; -1 for another. */
 static int index_of(unsigned long block)
 {
 	int i;
@@ -97,17 +155,10 @@ static int index_of(unsigned long block)
 	for (i = 0; i < n_blocks; i++)
 		if (blocks[i] == block)
 			return i;
-	if (n_blocks == MOST_BLOCKS)
-		return -1;
-	blocks[n_blocks] = block;
-	return n_blocks++;
+	return -1;
 }
 
-/*
- * One page of the kernel's own makes a whole block stay, and where those are nobody
- * knows.  Of many pages of both nodes, a few of each block are kept, the others given
- * back.
- */
+/* Of many pages of a node, a few in each of the blocks are kept, the others given back. */
 static void choose(struct huge *h, int node)
 {
 	int kept[MOST_BLOCKS] = { 0 }, at;
@@ -127,14 +178,6 @@ static void choose(struct huge *h, int node)
 			munmap(page, HUGE_2M);
 		}
 	}
-}
-
-static int set_state(unsigned long block, const char *state)
-{
-	char path[100];
-
-	snprintf(path, sizeof(path), BLOCKS "/memory%lu/state", block);
-	return write_file(path, state);
 }
 
 static void try_block(unsigned long block)
@@ -166,6 +209,7 @@ int main(int argc, char **argv)
 	struct pool all;
 	pthread_t thread;
 	int i, status, err, turn;
+	long wide;
 
 	repro_start(argc, argv);
 	offlined = counter("offlined");
@@ -179,22 +223,24 @@ int main(int argc, char **argv)
 	block_frames = bytes / 4096;
 	catch_signals();
 	pool_read(&all);
+	find_blocks();
 	for (i = 0; i < 2; i++) {
-		pool_node_set(nodes[i], WIDE + 4);
+		wide = fill_pool(nodes[i]);
 		mask = 1UL << nodes[i];
 		syscall(SYS_set_mempolicy, MPOL_BIND, &mask, 64UL);
-		err = huge_open(&h[i], kinds[i], HUGE_2M, WIDE, NULL, OWNER);
+		err = huge_open(&h[i], kinds[i], HUGE_2M, wide, NULL, OWNER);
 		if (err) {
 			pool_restore(&all);
-			skip("%d huge pages on node %d: %s", WIDE, nodes[i], strerror(err));
+			skip("%ld huge pages on node %d: %s", wide, nodes[i], strerror(err));
 		}
 	}
 	/* Pages that leave the block may go anywhere. */
 	syscall(SYS_set_mempolicy, MPOL_DEFAULT, NULL, 0UL);
 	choose(&h[0], nodes[0]);
 	choose(&h[1], nodes[1]);
+	drop_empty();
 	pthread_create(&thread, NULL, writer, NULL);
-	for (turn = 0; running() && !failed(); turn++) {
+	for (turn = 0; n_blocks && running() && !failed(); turn++) {
 		try_block(blocks[turn % n_blocks]);
 		pool_check("a block came and went");
 		/* Not all come back into the block, but most do while its node is preferred. */
