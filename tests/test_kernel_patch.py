@@ -92,6 +92,108 @@ def test_a_patch_that_is_in_the_source_already_is_told(
         apply_all(store, tree, [patch])
 
 
+LINES = tuple(f"\tline({number});" for number in range(1, 30))
+
+
+def changed(number: int, text: str, *, was: str = "", around: int = 3) -> str:
+    """A diff that replaces one of LINES in mm/long.c, made for the file as it was at first."""
+    first, last = number - around, number + around
+    body = [f" {LINES[at - 1]}" for at in range(first, last + 1)]
+    body[around : around + 1] = [f"-{was or LINES[number - 1]}", f"+{text}"]
+    span = f"{first},{2 * around + 1}"
+    return f"--- a/mm/long.c\n+++ b/mm/long.c\n@@ -{span} +{span} @@\n" + "\n".join(body) + "\n"
+
+
+@pytest.fixture
+def long_tree(tmp_path: Path, store: Store) -> str:
+    folder = make_tree(tmp_path / "long")
+    (folder / "mm" / "long.c").write_text("\n".join(LINES) + "\n")
+    return store.import_folder(folder, tmp_path / "long-index", ignored=True)
+
+
+def patch_file(folder: Path, name: str, text: str) -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(text)
+    return folder / name
+
+
+def test_a_patch_for_the_plain_source_is_merged_with_those_before_it(
+    tmp_path: Path, store: Store, long_tree: str
+) -> None:
+    control = patch_file(tmp_path / "p", "0001-control.patch", changed(12, "\tbackport();"))
+    bug = patch_file(tmp_path / "p", "bug.patch", changed(10, "\tbug();"))
+    done = apply_all(store, long_tree, [control, bug])
+    text = content(store, done.tree, "mm/long.c")
+    assert "backport();" in text
+    assert "bug();" in text
+    assert [line.split(":")[0] for line in done.inexact] == ["bug.patch"]
+    assert "merged: mm/long.c" in done.inexact[0]
+    assert done.touched["mm/long.c"] == (str(control), str(bug))
+
+
+def test_a_series_for_the_plain_source_is_merged_patch_by_patch(
+    tmp_path: Path, store: Store, long_tree: str
+) -> None:
+    control = patch_file(tmp_path / "p", "0001-control.patch", changed(12, "\tbackport();"))
+    first = patch_file(tmp_path / "p", "1.patch", changed(10, "\tone();"))
+    second = patch_file(tmp_path / "p", "2.patch", changed(10, "\ttwo();", was="\tone();"))
+    between = patch_file(tmp_path / "p", "between.patch", diff_of("a", 2))
+    done = apply_all(store, long_tree, [control, first, between, second])
+    assert "return 2;" in content(store, done.tree, "mm/a.c")
+    text = content(store, done.tree, "mm/long.c")
+    assert "backport();" in text
+    assert "two();" in text
+    assert len(done.inexact) == 2
+    # The same, one at a time, as a campaign does.
+    before = apply_all(store, long_tree, [control])
+    before = apply_all(store, before.tree, [first], earlier=before.states)
+    before = apply_all(store, before.tree, [between], earlier=before.states)
+    assert apply_all(store, before.tree, [second], earlier=before.states).tree == done.tree
+
+
+def test_changes_that_are_in_each_other_s_way_are_refused(
+    tmp_path: Path, store: Store, long_tree: str
+) -> None:
+    control = patch_file(tmp_path / "p", "0001-control.patch", changed(10, "\tbackport();"))
+    bug = patch_file(tmp_path / "p", "bug.patch", changed(10, "\tbug();"))
+    with pytest.raises(PatchError, match=r"bug\.patch: does not apply"):
+        apply_all(store, long_tree, [control, bug])
+
+
+def test_what_a_patch_before_it_has_done_is_not_merged_to_nothing(
+    tmp_path: Path, store: Store, long_tree: str
+) -> None:
+    control = patch_file(
+        tmp_path / "p", "0001-control.patch", changed(10, "\tfix();") + changed(14, "\tmore();")
+    )
+    fix = patch_file(tmp_path / "p", "fix.patch", changed(10, "\tfix();"))
+    with pytest.raises(PatchError) as refused:
+        apply_all(store, long_tree, [control, fix])
+    assert "has this change already" in refused.value.hint
+
+
+def test_a_patch_for_another_version_needs_one_line_of_context(
+    tmp_path: Path, store: Store, long_tree: str
+) -> None:
+    elsewhere = changed(10, "\tbug();").replace("line(8)", "before(8)").replace("line(13)", "x(13)")
+    bug = patch_file(tmp_path / "p", "bug.patch", elsewhere)
+    done = apply_all(store, long_tree, [bug])
+    assert "bug();" in content(store, done.tree, "mm/long.c")
+    assert "line(8);" in content(store, done.tree, "mm/long.c")
+    assert done.inexact == ("bug.patch: applied with one line of context: mm/long.c",)
+    nowhere = patch_file(tmp_path / "p", "no.patch", elsewhere.replace("line(9)", "before(9)"))
+    with pytest.raises(PatchError):
+        apply_all(store, long_tree, [nowhere])
+
+
+def test_a_patch_that_applies_as_it_is_says_nothing(
+    tmp_path: Path, store: Store, long_tree: str
+) -> None:
+    control = patch_file(tmp_path / "p", "0001-control.patch", changed(20, "\tbackport();"))
+    bug = patch_file(tmp_path / "p", "bug.patch", changed(5, "\tbug();"))
+    assert apply_all(store, long_tree, [control, bug]).inexact == ()
+
+
 @pytest.mark.parametrize("path", ["../outside", "/etc/outside", "mm/../../outside", ".git/hooks/x"])
 def test_no_path_leaves_the_tree(tmp_path: Path, store: Store, tree: str, path: str) -> None:
     patch = tmp_path / "p.patch"

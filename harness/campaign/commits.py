@@ -94,7 +94,8 @@ def series(
     if base.prebuilt:
         raise UsageError(f"{base.name}: an image is not built, so no patch can be put on it")
     parts = pieces(store, file)
-    tree = apply_all(store, resolve(base, cache, progress).tree, base.patches).tree
+    done = apply_all(store, resolve(base, cache, progress).tree, base.patches)
+    tree = done.tree
     folder.mkdir(parents=True, exist_ok=True)
     commits = [Commit("base", base.about or base.name, base, tree)]
     patches: list[Path] = []
@@ -103,7 +104,7 @@ def series(
         patch = folder / f"{number:04}.patch"
         patch.write_bytes(part.diff)
         try:
-            done = apply_all(store, tree, [patch])
+            done = apply_all(store, tree, [patch], earlier=done.states)
         except PatchError as error:
             what = error.what.partition("\n")[2]
             raise PatchError(

@@ -127,6 +127,7 @@ def _at_hand(spec: KernelSpec, cache: Path, inputs: str, progress: Progress) -> 
     entry = kept.find_entry(cache, inputs)
     found = kept.load(cache, spec, entry) if entry else None
     if found:
+        _say_inexact(found.inexact, progress)
         _say_dropped(found.name, found.dropped, progress)
     return found
 
@@ -143,6 +144,7 @@ def _build(
 ) -> BuiltKernel:
     store = Store.open(cache)
     patched = apply_all(store, source.tree, spec.patches)
+    _say_inexact(patched.inexact, progress)
     if space.cold:
         for name in make_room(space, make.COLD_ROOM):
             progress.say(f"removed {cache / 'work' / name}: the disk is nearly full")
@@ -152,7 +154,8 @@ def _build(
     configure(space, store, patched.tree, spec.config, tools.compiler, env, progress)
     final = (space.build / ".config").read_text(encoding="utf-8")
     content_id = digest(_RECIPE, patched.tree, final, tools.compiler, tools.linker)[:20]
-    entry = kept.Entry(content_id, source.label, config.dropped(spec.config, final))
+    dropped = config.dropped(spec.config, final)
+    entry = kept.Entry(content_id, source.label, dropped, patched.inexact)
     found = kept.load(cache, spec, entry)
     if found is None:
         _say_dropped(spec.name, entry.dropped, progress)
@@ -230,6 +233,11 @@ def _say_lineless(name: str, final: str, progress: Progress) -> None:
             f"{name}: no debug information: its reports will have no source lines\n"
             "  -> config: [guest, hugetlb, debug, v5] for a 5.x, v6 in its place for a 6.x"
         )
+
+
+def _say_inexact(inexact: tuple[str, ...], progress: Progress) -> None:
+    for line in inexact:
+        progress.say(line)
 
 
 def _say_dropped(name: str, dropped: tuple[str, ...], progress: Progress) -> None:

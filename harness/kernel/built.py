@@ -17,6 +17,7 @@ class BuiltKernel:
     ``source`` says which alternative the source came from.
     ``dropped`` are the options that a fragment asked for and Kconfig did not give,
     as ``CONFIG_X: asked y, got n (fragment)``.  ``patches`` are names with SHA-256 digests.
+    ``inexact`` are those of them that did not apply as they are, and what was done instead.
     ``coverage`` holds gcov's notes and the sources of the objects that count their lines.
     """
 
@@ -30,6 +31,7 @@ class BuiltKernel:
     source: str = ""
     patches: tuple[tuple[str, str], ...] = ()
     dropped: tuple[str, ...] = ()
+    inexact: tuple[str, ...] = ()
     compiler: str = ""
     log: Path | None = None
     coverage: Path | None = None

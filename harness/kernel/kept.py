@@ -21,13 +21,14 @@ _FORMAT = 1
 
 @dataclass(frozen=True)
 class Entry:
-    """What one set of inputs came to.  ``dropped`` and ``source`` belong to the inputs: other
-    fragments can give the same final config, and so the same content.
+    """What one set of inputs came to.  The rest belongs to the inputs, not to the content: other
+    fragments can give the same final config, and other patches the same tree.
     """
 
     content_id: str
     source: str
     dropped: tuple[str, ...]
+    inexact: tuple[str, ...] = ()
 
 
 def folder_of(cache: Path, content_id: str) -> Path:
@@ -39,7 +40,12 @@ def find_entry(cache: Path, inputs: str) -> Entry | None:
     data = _read(cache / "kernels" / "index" / f"{inputs}.json")
     if data is None:
         return None
-    return Entry(str(data["content_id"]), str(data["source"]), tuple(data["dropped"]))
+    return Entry(
+        str(data["content_id"]),
+        str(data["source"]),
+        tuple(data["dropped"]),
+        tuple(data.get("inexact", ())),
+    )
 
 
 def remember(cache: Path, inputs: str, entry: Entry) -> None:
@@ -49,6 +55,7 @@ def remember(cache: Path, inputs: str, entry: Entry) -> None:
             "content_id": entry.content_id,
             "source": entry.source,
             "dropped": entry.dropped,
+            "inexact": entry.inexact,
         },
         indent=1,
     )
@@ -75,6 +82,7 @@ def load(cache: Path, spec: KernelSpec, entry: Entry) -> BuiltKernel | None:
         source=entry.source,
         patches=patch_digests(spec),
         dropped=entry.dropped,
+        inexact=entry.inexact,
         compiler=str(meta["compiler"]),
         log=folder / "build.log" if "build.log" in there else None,
         coverage=folder / "coverage" if "coverage" in there else None,

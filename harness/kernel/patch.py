@@ -15,6 +15,9 @@ _HEADER = re.compile(rb"[A-Za-z][A-Za-z0-9-]*:[ \t]")
 _MAIL = re.compile(rb"^(From|Subject|Date|Message-I[Dd]):[ \t]", re.MULTILINE)
 _DIFF = re.compile(rb"^(diff --git |--- |Index: )", re.MULTILINE)
 
+_THERE = "the source has this change already"
+_Paths = list[tuple[str, str]]  # a path that a diff touches, and the diff's title
+
 
 @dataclass(frozen=True)
 class Piece:
@@ -31,29 +34,81 @@ class Piece:
 
 @dataclass(frozen=True)
 class Patched:
-    """A tree with patches, and which patch file touched which path."""
+    """A tree with patches, and which patch file touched which path.
+
+    ``inexact`` says, for people, which patches did not apply as they are, and what was done.
+    ``states`` are the trees that a later patch may have been made for, the newest last.
+    """
 
     tree: str
     touched: dict[str, tuple[str, ...]]
+    inexact: tuple[str, ...]
+    states: tuple[str, ...]
 
 
-def apply_all(store: Store, tree: str, patches: Sequence[Path]) -> Patched:
+def apply_all(
+    store: Store, tree: str, patches: Sequence[Path], *, earlier: Sequence[str] = ()
+) -> Patched:
     """The tree id of ``tree`` with ``patches`` applied in order.
+
+    A patch that does not apply may have been made for the source without the patches before it
+    (or for one of the trees ``earlier``): there it must apply as it is, and is merged with
+    them, as ``git am --3way`` does.  Where that does not help either, one line of context
+    is enough, which is patch(1)'s usual fuzz.  Both are told.
 
     Raises PatchError that names patch, mail, file and hunk.  Paths that would leave the tree are
     refused by git itself, and nothing but an index is written.
     """
-    touched: dict[str, tuple[str, ...]] = {}
     if not patches:
-        return Patched(tree, touched)
-    with tempfile.TemporaryDirectory(prefix="harness-patch-") as scratch:
-        index = Path(scratch, "index")
-        store.git("read-tree", tree, index=index)
-        for patch in patches:
-            for piece in pieces(store, patch):
-                for path in _apply(store, index, piece):
-                    touched[path] = (*touched.get(path, ()), piece.title)
-        return Patched(store.git("write-tree", index=index), touched)
+        return Patched(tree, {}, (), (*earlier, tree))
+    with tempfile.TemporaryDirectory(prefix="harness-patch-") as name:
+        scratch = Path(name)
+        found = [(patch, pieces(store, patch)) for patch in patches]
+        try:
+            # One index for all: to write and read each tree between costs a second a patch.
+            done, paths = _applied(
+                store, scratch, tree, [each for _, part in found for each in part]
+            )
+        except PatchError as refused:
+            if refused.hint:
+                raise
+            return _one_by_one(store, scratch, (*earlier, tree), found)
+    return Patched(done, _by_path(paths), (), (*earlier, tree, done))
+
+
+def _one_by_one(
+    store: Store,
+    scratch: Path,
+    states: tuple[str, ...],
+    found: Sequence[tuple[Path, Sequence[Piece]]],
+) -> Patched:
+    touched: _Paths = []
+    inexact: list[str] = []
+    for patch, diffs in found:
+        try:
+            tree, paths = _applied(store, scratch, states[-1], diffs)
+        except PatchError as refused:
+            if refused.hint:
+                raise
+            made = _merged(store, scratch, states, diffs)
+            made = made or _loosely(store, scratch, states[-1], diffs)
+            if made is None:
+                raise
+            if made.tree == states[-1]:
+                raise PatchError(refused.what, hint=_THERE) from None
+            tree, paths = made.tree, made.paths
+            inexact.append(f"{patch.name}: {made.how}")
+            states += made.other
+        states += (tree,)
+        touched += paths
+    return Patched(states[-1], _by_path(touched), tuple(inexact), states)
+
+
+def _by_path(paths: _Paths) -> dict[str, tuple[str, ...]]:
+    touched: dict[str, tuple[str, ...]] = {}
+    for path, title in paths:
+        touched[path] = (*touched.get(path, ()), title)
+    return touched
 
 
 def pieces(store: Store, patch: Path) -> list[Piece]:
@@ -99,15 +154,90 @@ def _mails(store: Store, patch: Path) -> list[Piece]:
         return found
 
 
-def _apply(store: Store, index: Path, piece: Piece) -> list[str]:
+@dataclass(frozen=True)
+class _Made:
+    """A tree that a patch was brought to; ``other`` is the tree where it applies as it is."""
+
+    tree: str
+    paths: _Paths
+    how: str
+    other: tuple[str, ...] = ()
+
+
+def _applied(
+    store: Store, scratch: Path, tree: str, found: Sequence[Piece], *options: str
+) -> tuple[str, _Paths]:
+    """``tree`` with the diffs, and the paths that they touch with the diff's title."""
+    index = scratch / "index"
+    store.git("read-tree", tree, index=index)
+    paths = [
+        (path, piece.title) for piece in found for path in _apply(store, index, piece, *options)
+    ]
+    return store.git("write-tree", index=index), paths
+
+
+def _apply(store: Store, index: Path, piece: Piece, *options: str) -> list[str]:
     """Apply one diff to ``index``; gives the paths that it touches."""
-    words = ("apply", "--cached", "--whitespace=nowarn")
+    words = ("apply", "--cached", "--whitespace=nowarn", *options)
     done = store.attempt(*words, "-", index=index, stdin=piece.diff)
     if done.status:
         back = store.attempt(*words, "--reverse", "--check", "-", index=index, stdin=piece.diff)
-        hint = "the source has this change already" if back.status == 0 else ""
+        hint = _THERE if back.status == 0 else ""
         said = "\n".join(f"    {line}" for line in done.complaint.splitlines()[:8])
         raise PatchError(f"{piece.title}: does not apply\n{said}", hint=hint)
     listed = store.attempt("apply", "--numstat", "-z", "-", stdin=piece.diff).out
     names = re.findall(rb"(?:\d+|-)\t(?:\d+|-)\t([^\0]+)", listed)
     return [name.decode("utf-8", "replace") for name in names]
+
+
+def _merged(
+    store: Store, scratch: Path, states: Sequence[str], found: Sequence[Piece]
+) -> _Made | None:
+    """The newest of ``states`` plus what the diffs do to the newest of the trees that they fit."""
+    *before, newest = states
+    for state in dict.fromkeys(reversed(before)):
+        try:
+            theirs, paths = _applied(store, scratch, state, found)
+        except PatchError:
+            continue
+        if tree := _three_way(store, scratch, state, newest, theirs):
+            files = ", ".join(dict.fromkeys(path for path, _ in paths))
+            how = f"made for the source without the patches before it, and merged: {files}"
+            return _Made(tree, paths, how, (theirs,))
+    return None
+
+
+def _loosely(store: Store, scratch: Path, tree: str, found: Sequence[Piece]) -> _Made | None:
+    try:
+        loose, paths = _applied(store, scratch, tree, found, "-C1")
+    except PatchError:
+        return None
+    files = ", ".join(dict.fromkeys(path for path, _ in paths))
+    return _Made(loose, paths, f"applied with one line of context: {files}")
+
+
+def _three_way(store: Store, scratch: Path, base: str, ours: str, theirs: str) -> str | None:
+    """The tree with the changes from ``base`` to both; None where they are in each other's way."""
+    index = scratch / "merge"
+    index.unlink(missing_ok=True)
+    store.git("read-tree", "-i", "-m", "--aggressive", base, ours, theirs, index=index)
+    # Per path that both have changed: its three versions, as "MODE BLOB STAGE<tab>PATH".
+    versions: dict[str, dict[str, tuple[str, str]]] = {}
+    for entry in store.git("ls-files", "-u", "-z", index=index).split("\0"):
+        if entry:
+            facts, _, path = entry.partition("\t")
+            mode, blob, stage = facts.split()
+            versions.setdefault(path, {})[stage] = (mode, blob)
+    for path, version in versions.items():
+        if set(version) != {"1", "2", "3"} or len({mode for mode, _ in version.values()}) != 1:
+            return None  # made, removed or renamed by one of them
+        for stage, (_, blob) in version.items():
+            (scratch / stage).write_bytes(store.attempt("cat-file", "blob", blob).out)
+        names = [str(scratch / stage) for stage in ("2", "1", "3")]
+        done = store.attempt("merge-file", "-p", "--quiet", *names)
+        if done.status:
+            return None
+        blob = store.git("hash-object", "-w", "--stdin", stdin=done.out)
+        mode = version["2"][0]
+        store.git("update-index", "--cacheinfo", f"{mode},{blob},{path}", index=index)
+    return store.git("write-tree", index=index)

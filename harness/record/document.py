@@ -143,6 +143,7 @@ def _kernel(trial: Trial, seen: Evidence) -> Json:
         "source": kernel.source,
         "patches": [{"file": name, "sha256": digest} for name, digest in kernel.patches],
         "dropped_options": list(kernel.dropped),
+        "inexact_patches": list(kernel.inexact),
         "compiler": kernel.compiler,
     }
 

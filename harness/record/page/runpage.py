@@ -183,6 +183,7 @@ def _kernels(trials: Sequence[TrialView]) -> list[dict[str, Any]]:
                 **{"source": kernel.get("source", ""), "compiler": kernel.get("compiler", "")},
                 "patches": kernel.get("patches", []),
                 "dropped": kernel.get("dropped_options", []),
+                "inexact": kernel.get("inexact_patches", []),
             },
         )
     return list(kernels.values())
