@@ -6,7 +6,7 @@
 #ifndef POOL_H
 #define POOL_H
 
-#define MAX_NODES 8
+#define MAX_NODES 64	/* as many as the masks here have bits */
 
 struct pool {
 	long nr, free, resv, surplus, overcommit;
