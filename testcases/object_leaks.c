@@ -55,16 +55,6 @@ static const char *name_of(size_t count)
 	return count < CACHES ? caches[count] : count == TABLES ? "page tables" : stats[count - FIRST_STAT];
 }
 
-static void count_stats(long *counts)
-{
-	size_t i;
-
-	/* What each CPU has not told yet. */
-	write_file("/proc/sys/vm/stat_refresh", "1");
-	for (i = 0; i < STATS; i++)
-		counts[i] = vmstat(stats[i]);
-}
-
 static struct counter *operations, *watched;
 static int nodes[2];
 
@@ -81,6 +71,11 @@ static void count_objects(long *counts)
 		snprintf(path, sizeof(path), "/sys/kernel/slab/%s/objects", caches[i]);
 		counts[i] = read_number(path, 10, 0);
 	}
+	/*
+	 * What each CPU has not told yet: that may be 125 of each, the more the more CPUs and
+	 * memory there are, and the tables are counted in the same way.
+	 */
+	write_file("/proc/sys/vm/stat_refresh", "1");
 	counts[TABLES] = 0;
 	f = fopen("/proc/meminfo", "r");
 	while (f && fgets(line, sizeof(line), f))
@@ -89,7 +84,8 @@ static void count_objects(long *counts)
 	if (f)
 		fclose(f);
 	counts[TABLES] /= 4;	/* kB to tables */
-	count_stats(counts + FIRST_STAT);
+	for (i = 0; i < STATS; i++)
+		counts[FIRST_STAT + i] = vmstat(stats[i]);
 }
 
 static void *map(int flags, int fd, size_t from, size_t n)
