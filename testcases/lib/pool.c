@@ -97,11 +97,24 @@ int pool_node_set(int node, long value)
 
 void pool_restore(const struct pool *to)
 {
-	int i;
+	int i, tries, lacks = 1;
 
 	pool_set("nr_overcommit_hugepages", to->overcommit);
 	for (i = 0; i < to->n_nodes; i++)
 		pool_node_set(to->node[i], to->node_nr[i]);
+	/*
+	 * What other CPUs have taken of a large pool meanwhile, into their lists of free pages
+	 * or for the page cache, breaks up huge pages until it is given back or moved.
+	 */
+	for (tries = 0; lacks && tries < (failed() ? 2 : 20); tries++) {
+		for (i = lacks = 0; i < to->n_nodes; i++) {
+			if (get(to->node[i], "nr_hugepages") >= to->node_nr[i])
+				continue;
+			lacks = 1;
+			usleep(50000);
+			pool_node_set(to->node[i], to->node_nr[i]);
+		}
+	}
 }
 
 void pool_read_sums(struct pool *pool)

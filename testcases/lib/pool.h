@@ -28,8 +28,9 @@ int pool_set(const char *name, long value);
 int pool_node_set(int node, long value);
 
 /*
- * Puts each node's nr_hugepages, and the overcommit, back to what they were.  A
- * migration to an empty pool moves a page of the pool from one node to another.
+ * Puts each node's nr_hugepages, and the overcommit, back to what they were; a node that
+ * lacks pages then is asked again, for a second or so.  A migration to an empty pool moves
+ * a page of the pool from one node to another.
  */
 void pool_restore(const struct pool *to);
 
