@@ -218,13 +218,11 @@ static void failures(void)
 	struct caught caught;
 	struct pool all;
 	char *p;
-	int i;
 
 	pool_read(&all);
 	p = mmap(NULL, HUGE_2M, PROT_READ | PROT_WRITE,
 		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_NORESERVE, -1, 0);
-	for (i = 0; i < all.n_nodes; i++)
-		pool_node_set(all.node[i], 0);
+	pool_empty(&all, 0);
 	if (p != MAP_FAILED) {
 		touch_write(p, 1, &caught);
 		caught_is(&caught, p, SIGBUS, BUS_ADRERR, "fault with an empty pool");

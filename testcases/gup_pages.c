@@ -221,14 +221,12 @@ static void no_page(const struct pool *before)
 {
 	char buf[8] = "", *p;
 	struct iovec local = { buf, 8 }, remote;
-	int i;
 
 	p = mmap(NULL, HUGE_2M, PROT_READ | PROT_WRITE,
 		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_NORESERVE, -1, 0);
 	if (p == MAP_FAILED)
 		return;
-	for (i = 0; i < before->n_nodes; i++)
-		pool_node_set(before->node[i], 0);
+	pool_empty(before, 0);
 	remote = (struct iovec){ p + 70000, 8 };
 	expect_efault(process_vm_writev(getpid(), &local, 1, &remote, 1, 0), "write with no page left");
 	expect_efault(process_vm_readv(getpid(), &local, 1, &remote, 1, 0), "read with no page left");

@@ -216,8 +216,7 @@ static void empty_pool(const char *path)
 	char *p;
 
 	pool_read(&all);
-	for (i = 0; i < all.n_nodes; i++)
-		pool_node_set(all.node[i], !i);
+	pool_empty(&all, 1);
 	for (i = 0; i < 2; i++) {
 		fd = huge_file(path, 3 * HUGE_2M);
 		for (turn = 0; turn < 2; turn++) {

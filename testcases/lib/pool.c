@@ -95,6 +95,15 @@ int pool_node_set(int node, long value)
 	return set(node, "nr_hugepages", value);
 }
 
+void pool_empty(const struct pool *all, long first)
+{
+	int i;
+
+	pool_set("nr_overcommit_hugepages", 0);
+	for (i = 0; i < all->n_nodes; i++)
+		pool_node_set(all->node[i], i ? 0 : first);
+}
+
 void pool_restore(const struct pool *to)
 {
 	int i, tries, lacks = 1;

@@ -35,6 +35,12 @@ int pool_node_set(int node, long value);
 void pool_restore(const struct pool *to);
 
 /*
+ * No page for anybody, in the pools or beyond them, but first pages at the first node;
+ * until pool_restore().
+ */
+void pool_empty(const struct pool *all, long first);
+
+/*
  * Calls fail("counters", ...) where the sums of the nodes differ from the machine's
  * counters, a node has more free or surplus pages than pages, less is free than
  * reserved, or the pool is not of the size that is wanted, its surplus left out.  Only for a moment when nobody changes the pools.
