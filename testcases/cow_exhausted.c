@@ -148,7 +148,7 @@ static void mover(void *arg)
 
 int main(int argc, char **argv)
 {
-	static struct pool all;
+	static struct pool all, capped;
 
 	repro_start(argc, argv);
 	rounds = counter("rounds");
@@ -159,12 +159,13 @@ int main(int argc, char **argv)
 	catch_signals();
 	pool_read(&all);
 	/* Surplus pages would be the way out. */
-	pool_set("nr_overcommit_hugepages", 0);
+	pool_cap(&all, POOL_ENOUGH);
+	pool_read(&capped);
 	said = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	child("owner", owners, &all);
+	child("owner", owners, &capped);
 	if (nodes[1])
 		child("mover", mover, NULL);
 	repro_wait();
-	pool_set("nr_overcommit_hugepages", all.overcommit);
+	pool_restore(&all);
 	return repro_end();
 }

@@ -121,7 +121,7 @@ static void filler(void *arg)
 
 int main(int argc, char **argv)
 {
-	struct pool before;
+	struct pool all, before;
 	long i;
 
 	repro_start(argc, argv);
@@ -130,6 +130,8 @@ int main(int argc, char **argv)
 	filled = counter("filled");
 	target = target_new();
 	stage = shared_words(1);
+	pool_read(&all);
+	pool_cap(&all, POOL_ENOUGH);
 	pool_read(&before);
 	child("owner", owner, NULL);
 	child("filler", filler, NULL);
@@ -138,5 +140,6 @@ int main(int argc, char **argv)
 	repro_wait();
 	/* A page that moved without the pool is counted on its new node. */
 	pools_restore(&before);
+	pool_restore(&all);
 	return repro_end();
 }

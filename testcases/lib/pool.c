@@ -104,6 +104,16 @@ void pool_empty(const struct pool *all, long first)
 		pool_node_set(all->node[i], i ? 0 : first);
 }
 
+void pool_cap(const struct pool *all, long most)
+{
+	int i;
+
+	pool_set("nr_overcommit_hugepages", 0);
+	for (i = 0; i < all->n_nodes; i++)
+		if (all->node_nr[i] > most)
+			pool_node_set(all->node[i], most);
+}
+
 void pool_restore(const struct pool *to)
 {
 	int i, tries, lacks = 1;

@@ -35,10 +35,12 @@ int pool_node_set(int node, long value);
 void pool_restore(const struct pool *to);
 
 /*
- * No page for anybody, in the pools or beyond them, but first pages at the first node;
- * until pool_restore().
+ * No page for anybody, in the pools or beyond them, but first pages at the first node; and
+ * a pool of at most so many pages a node, without overcommit.  Until pool_restore().
  */
 void pool_empty(const struct pool *all, long first);
+void pool_cap(const struct pool *all, long most);
+#define POOL_ENOUGH 64	/* where a case takes all there is, and clears and fills each page */
 
 /*
  * Calls fail("counters", ...) where the sums of the nodes differ from the machine's
