@@ -351,7 +351,7 @@ static void beyond_minimum(const struct pool *before)
 static void refused_mounts(void)
 {
 	static const char *const options[] = {
-		"pagesize=2M,min_size=200G", "pagesize=2M,size=4M,min_size=8M", "pagesize=3M",
+		"pagesize=2M,min_size=200T", "pagesize=2M,size=4M,min_size=8M", "pagesize=3M",
 		"pagesize=2M,size=x", "pagesize=2M,mode=abc",
 	};
 	char path[] = "/tmp/hugeXXXXXX";
