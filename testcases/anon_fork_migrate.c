@@ -29,7 +29,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define FORKERS 2
+#define FORKERS 2	/* or as many as there are CPUs */
 #define OWNER 1
 
 static struct counter *moved, *not_moved, *forked;
@@ -91,7 +91,7 @@ int main(int argc, char **argv)
 	page = map_huge(1);
 	pattern_write(page, HUGE_2M, OWNER, 0);
 	child("mover", mover, NULL);
-	for (i = 0; i < FORKERS; i++)
+	for (i = 0; i < busy_with(FORKERS); i++)
 		child("forker", forker, NULL);
 	repro_wait();
 	pattern_check(page, HUGE_2M, OWNER, 0);

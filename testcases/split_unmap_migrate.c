@@ -26,7 +26,7 @@
 #include <unistd.h>
 
 #define PAGES 4
-#define SPLITTERS 3
+#define SPLITTERS 3	/* or as many as there are CPUs */
 
 static struct counter *split, *unmapped, *checked;
 static struct target *target;
@@ -119,7 +119,7 @@ int main(int argc, char **argv)
 	target_set(target, getpid(), room, PAGES);
 	for (i = 0; i < 2; i++)
 		child("mover", mover, (void *)i);
-	for (i = 0; i < SPLITTERS; i++)
+	for (i = 0; i < busy_with(SPLITTERS); i++)
 		child("splitter", splitter, (void *)i);
 	repro_wait();
 	checker();

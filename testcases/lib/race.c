@@ -151,6 +151,14 @@ void pin_cpu(int cpu)
 	sched_setaffinity(0, sizeof(set), &set);
 }
 
+int busy_with(int least)
+{
+	static const int most = 24;	/* children: a large machine has enough of them */
+	int cpus = sysconf(_SC_NPROCESSORS_ONLN);
+
+	return cpus < least ? least : cpus < most ? cpus : most;
+}
+
 void idle_priority(void)
 {
 	struct sched_param param = { 0 };

@@ -48,6 +48,11 @@ int is_mapped(const void *p);
 
 void pin_cpu(int cpu);
 /*
+ * As many as keep all CPUs busy, at least so many: a task of idle priority is preempted only
+ * where there is no other CPU for those who are not.
+ */
+int busy_with(int least);
+/*
  * SCHED_IDLE: where other tasks are busy it stays wherever it has slept or was asked to
  * give way (cond_resched()), as in the middle of an rmap walk.
  */
