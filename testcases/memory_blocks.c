@@ -110,6 +110,40 @@ static long fill_pool(int node)
 	return 0;
 }
 
+/* Which of the blocks that we try; -1 for another. */
+static int index_of(unsigned long block)
+{
+	int i;
+
+	for (i = 0; i < n_blocks; i++)
+		if (blocks[i] == block)
+			return i;
+	return -1;
+}
+
+static int any_within(const struct huge *h)
+{
+	size_t i;
+
+	for (i = 0; i < h->n; i++)
+		if (index_of(block_of(h->addr + i * HUGE_2M)) >= 0)
+			return 1;
+	return 0;
+}
+
+/* The blocks that pages are in, until there are so many. */
+static void take_blocks_of(const struct huge *h, int most)
+{
+	unsigned long block;
+	size_t i;
+
+	for (i = 0; i < h->n && n_blocks < most; i++) {
+		block = block_of(h->addr + i * HUGE_2M);
+		if (index_of(block) < 0)
+			blocks[n_blocks++] = block;
+	}
+}
+
 static void drop_empty(void)
 {
 	int i, n = 0;
@@ -145,17 +179,6 @@ static void find_blocks(void)
 			fail("errno", "block %lu, empty, does not come back", block);
 		blocks[n_blocks++] = block;
 	}
-}
-
-/* Which of the blocks that we try; -1 for another. */
-static int index_of(unsigned long block)
-{
-	int i;
-
-	for (i = 0; i < n_blocks; i++)
-		if (blocks[i] == block)
-			return i;
-	return -1;
 }
 
 /* Of many pages of a node, a few in each of the blocks are kept, the others given back. */
@@ -236,6 +259,16 @@ int main(int argc, char **argv)
 	}
 	/* Pages that leave the block may go anywhere. */
 	syscall(SYS_set_mempolicy, MPOL_DEFAULT, NULL, 0UL);
+	/*
+	 * Large nodes have room elsewhere: what came back last is handed out last, and none of
+	 * our pages is in an empty block.  Then those with some are tried as they are, and one
+	 * with a page of the kernel's own is refused.
+	 */
+	if (!any_within(&h[0]) && !any_within(&h[1])) {
+		n_blocks = 0;
+		take_blocks_of(&h[0], MOST_BLOCKS / 2);
+		take_blocks_of(&h[1], MOST_BLOCKS);
+	}
 	choose(&h[0], nodes[0]);
 	choose(&h[1], nodes[1]);
 	drop_empty();
