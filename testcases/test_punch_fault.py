@@ -18,7 +18,7 @@ PUNCH_FAULT = TestCase(
     ),
     scenarios=("S16",),
     seconds=6,
-    needs=Needs(cpus=2, free_2m=4),
+    needs=Needs(cpus=2, free_2m=8),
     exercised=(
         AtLeast("punched", 10),
         AtLeast("faulted", 100),
