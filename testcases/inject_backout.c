@@ -36,7 +36,7 @@
 
 #define PAGES 3
 #define OWNER 22
-#define MOST 200	/* allocations of one operation */
+#define MOST 1000	/* allocations of one operation; a percpu one may take a page for each CPU */
 #define PART 4096
 #define BYTES (PAGES * HUGE_2M)
 
