@@ -15,6 +15,9 @@
  *	A page behind a page table that processes share is mapped once, whoever uses it: it
  *	stays for mbind(MOVE) and for migrate_pages() without CAP_SYS_NICE.
  *
+ *	Another process of the same user, for who has no capability: its pages move where one may
+ *	look into it (ptrace_may_access()), and EPERM where it is not dumpable.
+ *
  *	cpuset.memory_migrate		moves what its tasks have, when the nodes change
  */
 #define _GNU_SOURCE
@@ -27,6 +30,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <linux/capability.h>
 #include <linux/mempolicy.h>
 #include <signal.h>
@@ -35,6 +39,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -42,7 +47,7 @@
 
 #define OWNER 5
 
-static struct counter *moved, *refused, *by_cpuset, *behind_table, *bound, *surplus;
+static struct counter *moved, *refused, *by_cpuset, *behind_table, *bound, *surplus, *same_user;
 static int nodes[2];
 
 static int bind_to(void *p, size_t bytes, int node, int flags)
@@ -392,6 +397,53 @@ static void shared_table(void)
 	close(fd);
 }
 
+static void expect_user(long err, int dumpable, const char *call)
+{
+	if (err != (dumpable ? 0 : EPERM))
+		fail("errno", "%s of a process of the same user that is%s dumpable: %s, expected %s", call,
+		     dumpable ? "" : " not", err ? strerror(err) : "success",
+		     dumpable ? "success" : "EPERM");
+}
+
+/* Nobody, and a child that moves his page there and back. */
+static void by_user(int dumpable)
+{
+	int here, there, status;
+	struct huge h;
+	pid_t pid;
+	long got;
+
+	pid = fork();
+	if (!pid) {
+		unsigned long from, to;
+
+		/* setuid() has made it a process that is not dumpable, whichever it is to be. */
+		if (huge_open(&h, ANON, HUGE_2M, 1, NULL, OWNER) || setgroups(0, NULL) ||
+		    setgid(77) || setuid(78) || prctl(PR_SET_DUMPABLE, dumpable))
+			_exit(0);
+		here = page_node(h.addr);
+		there = nodes[here == nodes[0]];
+		from = 1UL << there;
+		to = 1UL << here;
+		pid = fork();
+		if (!pid) {
+			munmap(h.addr, HUGE_2M);	/* mapped once again */
+			got = move_page(getppid(), h.addr, there, MPOL_MF_MOVE, &status);
+			expect_user(got < 0 ? -got : 0, dumpable, "move_pages");
+			if (!got && status != there)
+				fail("errno", "move_pages of the same user's page: status %d", status);
+			got = syscall(SYS_migrate_pages, getppid(), 64UL, &from, &to);
+			expect_user(got < 0 ? errno : 0, dumpable, "migrate_pages");
+			count_add(same_user, 1);
+			_exit(0);
+		}
+		waitpid(pid, &status, 0);
+		expect_node(&h, here, "there and back by the same user, or refused to him");
+		_exit(0);
+	}
+	waitpid(pid, &status, 0);
+}
+
 static int put(const char *folder, const char *file, const char *text)
 {
 	char path[200];
@@ -458,6 +510,7 @@ int main(int argc, char **argv)
 	behind_table = counter("behind_table");
 	bound = counter("bound");
 	surplus = counter("surplus");
+	same_user = counter("same_user");
 	two_nodes(nodes);
 	catch_signals();
 	pool_read(&before);
@@ -472,6 +525,8 @@ int main(int argc, char **argv)
 		mapped_twice(SHARED_FILE);
 		mapped_twice(ANON);
 		shared_table();
+		by_user(1);
+		by_user(0);
 		cpuset(ANON);
 		cpuset(SHARED_FILE);
 		pool_same(&before, "after a round");

@@ -26,6 +26,7 @@ POLICY_MIGRATE = TestCase(
         AtLeast("behind_table", 1),
         AtLeast("bound", 8),
         AtLeast("surplus", 1),
+        AtLeast("same_user", 2),
         AtLeast("pgmigrate_success", 8, Source.VMSTAT),
     ),
     detectors=(Detector.KASAN, Detector.LOCKDEP),
