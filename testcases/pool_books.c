@@ -7,6 +7,14 @@
  *	grown and shrunk		pages go round the nodes, or to those of the policy
  *	shrunk below what is in use	pages in use become surplus, and leave with their user
  *	reserved beyond the pool	surplus pages come, up to the limit, and go with it
+ *	asked by two at once		one gets the last surplus page, the other is refused:
+ *
+ *		CPU0				CPU1
+ *
+ *		surplus 0 of 1: allocate	surplus 0 of 1: allocate
+ *		  (without the lock)		  (without the lock)
+ *		surplus still 0: it is 1	surplus 1 by now: the page goes back
+ *
  *	refused				nothing changes
  *	a child of who has reserved	takes no page of the reservation
  */
@@ -14,11 +22,14 @@
 #include "catch.h"
 #include "huge.h"
 #include "pool.h"
+#include "race.h"
 #include "repro.h"
 
 #include <errno.h>
 #include <grp.h>
 #include <linux/mempolicy.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,7 +41,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static struct counter *steps, *refused, *surplus, *agreed;
+#define TURNS 24
+
+static struct counter *steps, *refused, *surplus, *agreed, *at_once;
 static struct pool all;
 static int nodes[2];
 
@@ -263,6 +276,78 @@ static void beyond_the_pool(void)
 	pool_set("nr_overcommit_hugepages", 0);
 }
 
+/* Both are here; who waits long may be the one whose CPU the other needs. */
+static void meet(volatile unsigned long *here, unsigned long both)
+{
+	int spins = 0;
+
+	__atomic_fetch_add(here, 1, __ATOMIC_SEQ_CST);
+	while (__atomic_load_n(here, __ATOMIC_SEQ_CST) < both)
+		if (++spins > 20000)
+			sched_yield();
+}
+
+/* Asks for a page that the pool lacks, by a reservation and by a fault in turn. */
+static void one_more(int who, volatile unsigned long *here, volatile unsigned long *got)
+{
+	unsigned long met = 0;
+	struct caught caught;
+	struct pool now;
+	int turn;
+	char *p;
+
+	pin_cpu(who);
+	for (turn = 0; turn < TURNS; turn++) {
+		p = turn & 1 ? map(1, MAP_NORESERVE) : NULL;
+		meet(here, met += 2);
+		if (turn & 1)
+			touch_write(p, 1, &caught);
+		else
+			p = map(1, 0);
+		if (p && !(turn & 1 && caught.sig))
+			__atomic_fetch_add(&got[turn], 1, __ATOMIC_SEQ_CST);
+		meet(here, met += 2);
+		if (!who) {
+			pool_read_sums(&now);
+			if (now.nr > 1 || got[turn] > 1)
+				fail("counters", "two asked at once for the last surplus page, by a %s: "
+				     "%lu got one, nr is %ld of no pool and 1 surplus page",
+				     turn & 1 ? "fault" : "reservation", got[turn], now.nr);
+			count_add(at_once, got[turn] > 0);	/* the buddy allocator may have none */
+		}
+		meet(here, met += 2);
+		if (p)
+			munmap(p, HUGE_2M);
+	}
+}
+
+/* Processes, for threads would wait for each other in mmap(). */
+static void last_page(void)
+{
+	volatile unsigned long *words = shared_words(1 + TURNS);
+	int who, status;
+	pid_t pid[2];
+
+	set(0, "the last surplus page");
+	pool_set("nr_overcommit_hugepages", 1);
+	for (who = 0; who < 2; who++) {
+		pid[who] = fork();
+		if (!pid[who]) {
+			one_more(who, words, words + 1);
+			_exit(0);
+		}
+	}
+	for (who = 0; who < 2; who++)
+		if (waitpid(-1, &status, 0) > 0 && status) {
+			fail("signal", "who asked for a surplus page ended with status 0x%x", status);
+			kill(pid[0], SIGKILL);	/* who is left waits for him */
+			kill(pid[1], SIGKILL);
+		}
+	munmap((void *)words, (1 + TURNS) * sizeof(*words));
+	expect(0, 0, 0, 0, "after the last surplus page");
+	pool_set("nr_overcommit_hugepages", 0);
+}
+
 /* A child gets what is left, and never what its parent was promised. */
 static void heirs(void)
 {
@@ -368,6 +453,7 @@ int main(int argc, char **argv)
 	refused = counter("refused");
 	surplus = counter("surplus");
 	agreed = counter("agreed");
+	at_once = counter("at_once");
 	two_nodes(nodes);
 	catch_signals();
 	pool_read(&all);
@@ -379,6 +465,7 @@ int main(int argc, char **argv)
 		sizes();
 		shrunk_in_use();
 		beyond_the_pool();
+		last_page();
 		heirs();
 		by_group();
 	} while (running() && !failed());
