@@ -25,7 +25,6 @@
 #include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
-#include <sys/utsname.h>
 #include <unistd.h>
 
 #define PAGES 2
@@ -33,17 +32,6 @@
 
 static struct counter *refused, *moved;
 static int nodes[2];
-
-static int version(void)
-{
-	struct utsname name;
-	int major = 0, minor = 0;
-
-	uname(&name);
-	if (sscanf(name.release, "%d.%d", &major, &minor) != 2)
-		return 0;
-	return major * 1000 + minor;
-}
 
 /* result: what the call returned; err: what must have come of it, or other_err. */
 static void expect2(long result, int err, int other_err, const char *what)
@@ -85,14 +73,14 @@ static void addresses(struct huge *h)
 	q = mmap(p + 4096, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 	expect2(q == MAP_FAILED ? -1 : 0, EINVAL, ENOMEM, "MAP_FIXED over a base page of a huge page");
 	/* 5.16 can, and rounds half a page up to a whole one. */
-	if (version() < 5016) {
+	if (!kernel_since(5, 16)) {
 		q = mremap(p, PAGES * HUGE_2M, (PAGES + 1) * HUGE_2M, MREMAP_MAYMOVE);
 		expect2(q == MAP_FAILED ? -1 : 0, EINVAL, EINVAL, "mremap before 5.16");
 		q = mremap(p, HUGE_2M / 2, HUGE_2M, MREMAP_MAYMOVE);
 		expect2(q == MAP_FAILED ? -1 : 0, EINVAL, EINVAL, "mremap of half a huge page");
 	}
 	expect(madvise(p + 1, HUGE_2M, MADV_DONTNEED), EINVAL, "madvise at an odd address");
-	if (!kind_shared(h->kind) && version() < 5018)
+	if (!kind_shared(h->kind) && !kernel_since(5, 18))
 		expect(madvise(p, HUGE_2M, MADV_DONTNEED), EINVAL, "MADV_DONTNEED before 5.18");
 	expect(madvise(p, HUGE_2M, MADV_FREE), EINVAL, "MADV_FREE");
 	if (!kind_shared(h->kind))

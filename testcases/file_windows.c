@@ -31,7 +31,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -48,16 +47,6 @@ static struct window {
 	char *addr;
 	int first, n, private;
 } wide, narrow, last, own, mixed[3];
-
-static int since(int major, int minor)
-{
-	struct utsname name;
-	int a = 0, b = 0;
-
-	uname(&name);
-	return sscanf(name.release, "%d.%d", &a, &b) == 2 &&
-	       (a > major || (a == major && b >= minor));
-}
 
 static struct window open_window(int first, int n, int flags, char *at)
 {
@@ -277,7 +266,7 @@ static void hole_within(void)
 		if (hole(HUGE_2M + at[i], bytes[i]))
 			fail("errno", "a hole within a page: %s", strerror(errno));
 		for (k = 0; k < 4; k++)
-			if (page[marks[k]] != ((k == 1 || k == 2) && since(5, 19) ? 0 : 0x55))
+			if (page[marks[k]] != ((k == 1 || k == 2) && kernel_since(5, 19) ? 0 : 0x55))
 				fail("data", "a hole of %zu bytes at 0x%zx of a page: 0x%x at 0x%zx",
 				     bytes[i], at[i], page[marks[k]], marks[k]);
 		for (k = 0; k < 4; k++)
@@ -310,8 +299,8 @@ static void holes(void)
 		unsigned int got3 = *(unsigned int *)(wide.addr + 3 * HUGE_2M + at + 8);
 
 		/* Parts of pages are cleared since 5.19, and left alone before. */
-		if ((got1 != 101 && !clear1) || (clear1 && got1 != (since(5, 19) ? 0 : 101)) ||
-		    (got3 != 103 && !clear3) || (clear3 && got3 != (since(5, 19) ? 0 : 103))) {
+		if ((got1 != 101 && !clear1) || (clear1 && got1 != (kernel_since(5, 19) ? 0 : 101)) ||
+		    (got3 != 103 && !clear3) || (clear3 && got3 != (kernel_since(5, 19) ? 0 : 103))) {
 			fail("data", "a hole in parts of pages 1 and 3: at 0x%zx %u and %u", at, got1,
 			     got3);
 			break;

@@ -29,7 +29,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
-#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -42,15 +41,6 @@ static const char *const ways[WAYS] = { "move_pages", "mbind", "migrate_pages" }
 static struct counter *cells[KINDS][WAYS], *refused;
 static size_t page_bytes = HUGE_2M, n_pages = 2;
 static int nodes[2];
-
-/* Before 6.0 move_pages() does not find a page of 1 GiB: follow_huge_pud() takes no reference. */
-static int finds_gigantic(void)
-{
-	struct utsname name;
-
-	uname(&name);
-	return atoi(name.release) >= 6;
-}
 
 /* All pages by one call, a hole among them: each has its own status. */
 static int by_move_pages(struct huge *h, int node)
@@ -143,8 +133,8 @@ static void cell(struct huge *h, enum way way)
 		/* All pages first where the first one is: a fault may have spread them. */
 		node = nodes[page_node(h->addr) == nodes[0]];
 		err = by[way](h, node);
-		/* A private page of a mount with a limit, or too little memory for 1 GiB. */
-		if (way == MOVE_PAGES && h->page != HUGE_2M && !finds_gigantic()) {
+		/* move_pages() does not find 1 GiB before 6.0: follow_huge_pud() takes no reference. */
+		if (way == MOVE_PAGES && h->page != HUGE_2M && !kernel_since(6, 0)) {
 			if (err != ENOENT || page_node(h->addr) == node)
 				fail("errno", "%s before 6.0: %s, expected ENOENT and no move", when,
 				     strerror(err));

@@ -39,7 +39,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -71,19 +70,6 @@ static struct private {
 	unsigned char mapped[PAGES], page[PAGES], used[PAGES];
 	unsigned int owner[PAGES];
 } privates[PRIVATES];
-
-static int since(int major, int minor)
-{
-	static int a, b;
-	struct utsname name;
-
-	if (!a) {
-		uname(&name);
-		if (sscanf(name.release, "%d.%d", &a, &b) != 2)
-			a = 1;
-	}
-	return a > major || (a == major && b >= minor);
-}
 
 /*
  * Each mapping has a place of its own: what is unmapped in part, and then again as a
@@ -249,7 +235,7 @@ static void private_lose(struct private *v, int i)
 	if (!v->page[i])
 		return;
 	v->page[i] = 0;
-	if (v->reserve && since(6, 10))
+	if (v->reserve && kernel_since(6, 10))
 		v->used[i] = 0;
 	count_add(lost, 1);
 }
@@ -353,7 +339,7 @@ static void file_forget(struct file *f, int view, int i, int n)
 {
 	int err = madvise(f->view[view] + i * HUGE_2M, n * HUGE_2M, MADV_DONTNEED) ? errno : 0;
 
-	if (err != (since(5, 18) ? 0 : EINVAL))
+	if (err != (kernel_since(5, 18) ? 0 : EINVAL))
 		fail("errno", "MADV_DONTNEED of a shared mapping: %s; history %s", strerror(err),
 		     history);
 }
@@ -517,7 +503,7 @@ static void private_forget(struct private *v, int i)
 	if (!v->mapped[i])
 		return;
 	err = madvise(v->p + i * HUGE_2M, HUGE_2M, MADV_DONTNEED) ? errno : 0;
-	if (err != (since(5, 18) ? 0 : EINVAL))
+	if (err != (kernel_since(5, 18) ? 0 : EINVAL))
 		fail("errno", "MADV_DONTNEED of a private mapping: %s; history %s", strerror(err),
 		     history);
 	if (!err)

@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -522,6 +523,16 @@ int repro_end(void)
 	printf("@ end\n");
 	fflush(stdout);
 	return shared->failures ? 1 : 0;
+}
+
+int kernel_since(int major, int minor)
+{
+	struct utsname name;
+	int a = 0, b = 0;
+
+	uname(&name);
+	return sscanf(name.release, "%d.%d", &a, &b) == 2 &&
+	       (a > major || (a == major && b >= minor));
 }
 
 int memory_nodes(int *nodes, int max)

@@ -69,6 +69,9 @@ void repro_wait(void);
 /* Prints the last counts and "@ end"; the exit status: 1 when fail() was called. */
 int repro_end(void);
 
+/* Whether the kernel is of this version or newer, by its name: backports do not show. */
+int kernel_since(int major, int minor);
+
 /* Nodes that have memory, in order; how many there are, at most max. */
 int memory_nodes(int *nodes, int max);
 
