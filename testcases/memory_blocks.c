@@ -11,7 +11,8 @@
  *	    isolate_hugetlb(), migrate_pages()
  *	  dissolve_free_huge_pages()
  *
- * A block with memory that cannot move is refused (EBUSY): legal, and counted.  Each
+ * A block with memory that cannot move is refused (EBUSY): legal, and counted.  So is one
+ * whose free huge pages are all reserved, without a retry for ever (082d5b6b60e9).  Each
  * block that went comes back, and the pool is as large as before.
  */
 #define _GNU_SOURCE
@@ -25,6 +26,7 @@
 #include <fcntl.h>
 #include <linux/mempolicy.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -37,13 +39,14 @@
 #define MOST_BLOCKS 8
 #define LAST_BLOCK 64
 #define OWNER 27
+#define GRACE 20		/* seconds that a refusal may take */
 #define BLOCKS "/sys/devices/system/memory"
 
-static struct counter *offlined, *refused, *evicted, *touched;
+static struct counter *offlined, *refused, *evicted, *touched, *reserved;
 static char *pages[2 * KEPT * MOST_BLOCKS];
 static int home[2 * KEPT * MOST_BLOCKS];	/* the node of each */
-static int nodes[2], n_pages, n_blocks, stop;
-static unsigned long block_frames, blocks[MOST_BLOCKS];
+static int nodes[2], n_pages, n_blocks, n_empty, stop;
+static unsigned long block_frames, blocks[MOST_BLOCKS], empty[MOST_BLOCKS];
 
 static void *writer(void *arg)
 {
@@ -177,7 +180,7 @@ static void find_blocks(void)
 			continue;
 		if (set_state(block, "online"))
 			fail("errno", "block %lu, empty, does not come back", block);
-		blocks[n_blocks++] = block;
+		empty[n_empty++] = blocks[n_blocks++] = block;
 	}
 }
 
@@ -224,6 +227,65 @@ static void try_block(unsigned long block)
 		fail("errno", "block %lu does not come back: %s", block, strerror(err));
 }
 
+static volatile sig_atomic_t late;
+
+static void on_alarm(int sig)
+{
+	(void)sig;
+	late = 1;
+}
+
+/* How many huge pages begin in the block. */
+static int huge_in_block(unsigned long block)
+{
+	unsigned long frame;
+	int n = 0;
+
+	for (frame = block * block_frames; frame < (block + 1) * block_frames; frame += 512)
+		n += !!(frame_flags(frame) & FRAME_HUGE);
+	return n;
+}
+
+/*
+ * Free pages that are reserved, all of them, must stay: a block that has one is refused,
+ * and at once.  None is in use any more, and the blocks are those that went while empty.
+ */
+static void try_reserved(void)
+{
+	struct sigaction action = { .sa_handler = on_alarm };	/* no SA_RESTART */
+	struct pool now;
+	char *all;
+	int i, err;
+
+	pool_read(&now);
+	all = mmap(NULL, now.free * HUGE_2M, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+	if (all == MAP_FAILED) {
+		fail("errno", "a mapping of all %ld free pages: %s", now.free, strerror(errno));
+		return;
+	}
+	sigaction(SIGALRM, &action, NULL);
+	for (i = 0; i < n_empty && !failed(); i++) {
+		if (!huge_in_block(empty[i]))
+			continue;
+		alarm(GRACE);
+		err = set_state(empty[i], "offline");
+		alarm(0);
+		pool_check("offline of a block whose free pages are reserved");
+		if (err == EINTR && late)
+			fail("hang", "offline of a block whose free pages are reserved had no end in "
+			     "%d s", GRACE);
+		else if (!err)
+			fail("errno", "block %lu went offline with free pages that are reserved",
+			     empty[i]);
+		else
+			count_add(reserved, 1);
+		if (!err)
+			set_state(empty[i], "online");
+	}
+	munmap(all, now.free * HUGE_2M);
+}
+
 int main(int argc, char **argv)
 {
 	static const enum kind kinds[2] = { ANON, MEMFD };
@@ -239,6 +301,7 @@ int main(int argc, char **argv)
 	refused = counter("refused");
 	evicted = counter("evicted");
 	touched = counter("touched");
+	reserved = counter("reserved");
 	two_nodes(nodes);
 	bytes = read_number(BLOCKS "/block_size_bytes", 16, 0);
 	if (!bytes)
@@ -287,6 +350,10 @@ int main(int argc, char **argv)
 	check_all("at the end");
 	huge_close(&h[0]);
 	huge_close(&h[1]);
+	/* Each block that went has lost its free pages. */
+	fill_pool(nodes[0]);
+	fill_pool(nodes[1]);
+	try_reserved();
 	pool_restore(&all);
 	pool_same(&all, "at the end");
 	return repro_end();

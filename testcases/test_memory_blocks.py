@@ -18,6 +18,7 @@ MEMORY_BLOCKS = TestCase(
     ),
     scenarios=("S27",),
     seconds=4,
+    quick=1,
     needs=Needs(nodes=2, cpus=2, free_2m=4, memory=400 << 20, options=("CONFIG_MEMORY_HOTREMOVE",)),
     exercised=(
         AtLeast("offlined", 1),
