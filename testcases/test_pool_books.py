@@ -18,7 +18,7 @@ POOL_BOOKS = TestCase(
         AtLeast("refused", 3),
         AtLeast("surplus", 7),
         AtLeast("agreed", 200),
-        AtLeast("at_once", 20),
+        AtLeast("at_once", 48),
     ),
     detectors=(Detector.KASAN, Detector.LOCKDEP),
     quick=1,
