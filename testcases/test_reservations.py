@@ -33,7 +33,7 @@ RESERVATIONS = TestCase(
         AtLeast("pgmigrate_success", 3, Source.VMSTAT),
     ),
     detectors=(Detector.KASAN, Detector.LOCKDEP),
-    quick=3,
+    quick=2,
 )
 
 
