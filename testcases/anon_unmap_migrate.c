@@ -92,7 +92,7 @@ static void owner(void *arg)
 	(void)arg;
 	while (running()) {
 		if (!live(seq++) && soft)
-			pools_restore(&before);
+			pool_restore(&before);
 		if (seq % 4)
 			continue;
 		pid = fork();
@@ -133,7 +133,7 @@ int main(int argc, char **argv)
 	repro_wait();
 	if (soft) {
 		unpoison_all();
-		pools_restore(&before);
+		pool_restore(&before);
 	}
 	return repro_end();
 }

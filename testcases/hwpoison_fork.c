@@ -104,7 +104,7 @@ static int poison(char *page)
 static void refill(void)
 {
 	unpoison_all();
-	pools_restore(&before);
+	pool_restore(&before);
 }
 
 /* Pages of one VMA, all there; NULL where the pool has too few, which is mended. */

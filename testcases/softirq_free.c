@@ -172,7 +172,7 @@ static void wait_for_put(const struct pool *before, int shrinks)
 	struct pool now;
 	int tries;
 
-	for (tries = 0; tries < WAIT_TRIES; tries++) {
+	for (tries = 0; tries < (failed() ? 2 : WAIT_TRIES); tries++) {
 		pool_read_sums(&now);
 		if (shrinks ? now.nr == before->resv : now.free == before->free)
 			return;

@@ -8,7 +8,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
+
+#define PATIENCE 10	/* seconds for pages that a node lacks */
 
 static unsigned long size_kb = 2048;
 
@@ -116,16 +119,18 @@ void pool_cap(const struct pool *all, long most)
 
 void pool_restore(const struct pool *to)
 {
-	int i, tries, lacks = 1;
+	time_t end = time(NULL) + (failed() ? 1 : PATIENCE);
+	int i, lacks;
 
 	pool_set("nr_overcommit_hugepages", to->overcommit);
 	for (i = 0; i < to->n_nodes; i++)
 		pool_node_set(to->node[i], to->node_nr[i]);
 	/*
 	 * What other CPUs have taken of a large pool meanwhile, into their lists of free pages
-	 * or for the page cache, breaks up huge pages until it is given back or moved.
+	 * or for the page cache, breaks up huge pages until it is given back or moved.  A page
+	 * that there is no room for costs a compaction a try.
 	 */
-	for (tries = 0; lacks && tries < (failed() ? 2 : 20); tries++) {
+	do {
 		for (i = lacks = 0; i < to->n_nodes; i++) {
 			if (get(to->node[i], "nr_hugepages") >= to->node_nr[i])
 				continue;
@@ -133,7 +138,7 @@ void pool_restore(const struct pool *to)
 			usleep(50000);
 			pool_node_set(to->node[i], to->node_nr[i]);
 		}
-	}
+	} while (lacks && time(NULL) < end);
 }
 
 void pool_read_sums(struct pool *pool)

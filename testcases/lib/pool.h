@@ -29,8 +29,8 @@ int pool_node_set(int node, long value);
 
 /*
  * Puts each node's nr_hugepages, and the overcommit, back to what they were; a node that
- * lacks pages then is asked again, for a second or so.  A migration to an empty pool moves
- * a page of the pool from one node to another.
+ * lacks pages then is asked again, for up to 10 s, less after a failure.  A migration to
+ * an empty pool moves a page of the pool from one node to another.
  */
 void pool_restore(const struct pool *to);
 

@@ -2,7 +2,6 @@
 #define _GNU_SOURCE
 #include "race.h"
 #include "phys.h"
-#include "pool.h"
 #include "repro.h"
 
 #include <errno.h>
@@ -15,7 +14,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #ifndef MFD_HUGETLB
@@ -187,29 +185,6 @@ void flush_tlb(void)
 		scratch[i] = 1;
 	mprotect(scratch, bytes, PROT_READ);
 	mprotect(scratch, bytes, PROT_READ | PROT_WRITE);
-}
-
-void pools_restore(const struct pool *before)
-{
-	time_t end = time(NULL) + 10;
-	struct pool now;
-	int i;
-
-	/* A page that there is no room for costs a compaction a try. */
-	while (time(NULL) < end) {
-		int same = 1;
-
-		pool_read(&now);
-		for (i = 0; i < now.n_nodes; i++) {
-			if (now.node_nr[i] == before->node_nr[i])
-				continue;
-			same = 0;
-			pool_node_set(before->node[i], before->node_nr[i]);
-		}
-		if (same)
-			return;
-		usleep(50000);
-	}
 }
 
 /* Poisoned pages of the machine, as the kernel counts them; -1 where it does not say. */

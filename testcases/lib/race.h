@@ -65,10 +65,6 @@ void flush_tlb(void);
 /* A word in memory that several processes share, 0 at first; n of them. */
 volatile unsigned long *shared_words(size_t n);
 
-/* Gives the pools of the nodes their pages back, those that went to another node too. */
-struct pool;
-void pools_restore(const struct pool *before);
-
 /* Takes the poison off every page of the machine that has it (hwpoison-inject); how many. */
 int unpoison_all(void);
 
