@@ -36,8 +36,12 @@ _WORD = re.compile(r"\b[a-z_][a-z0-9_]{2,}\b")
 _BLAMED = 9
 """What the function to blame weighs beside any other of the stacks."""
 
-# What nearly every program does: it tells no two cases apart.
-_COMMON = frozenset({"exit", "exit_group", "mmap", "munmap", "clone", "brk", "wait4", "read"})
+# What nearly every program does, and what serves a case only to hold a page: a way into the kernel
+# that the rest of it is entered by as well leads to no case by itself.
+_COMMON = frozenset(
+    {"exit", "exit_group", "mmap", "munmap", "clone", "brk", "wait4", "read", "write", "ioctl"}
+    | {"open", "openat", "close", "socket", "sendto", "sendmsg", "recvfrom", "recvmsg"}
+)
 
 
 @dataclass(frozen=True)
