@@ -71,6 +71,7 @@ config: [a.config]
     ("text", "complaint"),
     [
         (KERNEL + "patchs: []\n", r"k\.yaml:3: unknown key 'patchs'; expected patches\?"),
+        ("extendz: v5.10-debug\n", r"k\.yaml:1: unknown key 'extendz'; expected extends\?"),
         (KERNEL + "patches: fix.patch\n", r"k\.yaml:3: patches: expected a list of strings"),
         (KERNEL + "patches: [fix.patch]\n", r"k\.yaml:3: patches: .*'fix.patch', which is not"),
         (KERNEL + "about: {a: b}\n", r"k\.yaml:3: about: expected a string, got a mapping"),

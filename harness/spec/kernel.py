@@ -98,9 +98,10 @@ def _load(file: Path, folder: Path, seen: tuple[Path, ...]) -> KernelSpec:
     if file in seen:
         raise SpecError(f"{file}: extends itself by way of {', '.join(p.stem for p in seen)}")
     view = load(file)
+    extends = view.text("extends", "")
     base = None
     if view.has("extends"):
-        base = _load(declared(folder, view.text("extends"), "kernel"), folder, (*seen, file))
+        base = _load(declared(folder, extends, "kernel"), folder, (*seen, file))
     sources = tuple(_source(item) for item in view.views("source"))
     config = tuple(
         _file(view, "config", GUESTS / "config", text, ".config") for text in view.texts("config")
@@ -117,6 +118,8 @@ def _load(file: Path, folder: Path, seen: tuple[Path, ...]) -> KernelSpec:
         patches=(base.patches if base else ()) + patches,
         carries=(base.carries if base else ()) + view.texts("carries"),
     )
+    # Before what is missing is named: it may be there, under a name that is misspelt.
+    view.done()
     if not spec.sources:
         view.fail("source", "at least one source, or extends: NAME", "none")
     if len({isinstance(source, DebianImage) for source in spec.sources}) > 1:
@@ -125,7 +128,6 @@ def _load(file: Path, folder: Path, seen: tuple[Path, ...]) -> KernelSpec:
         view.fail("source", "no config and no patches with an image: it is not built")
     if not spec.prebuilt and not spec.config:
         view.fail("config", "at least one config fragment", "none")
-    view.done()
     return spec
 
 
