@@ -15,6 +15,10 @@
  * The page is still there, with its data, at its node, and writable; soft offline
  * says EBUSY.  Direct I/O holds pages for moments only: it reads a RAM disk into a
  * page that is moved all the time, and nothing of what it read may be lost.
+ *
+ * Whoever asks during such attempts finds a migration entry every other time, for a page
+ * that goes nowhere: so there is one right answer to where it is, and an entry that was
+ * taken for something else gives another one.
  */
 #define _GNU_SOURCE
 #include "catch.h"
@@ -25,19 +29,24 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/mempolicy.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #ifndef MADV_SOFT_OFFLINE
 #define MADV_SOFT_OFFLINE 101
 #endif
 #define OWNER 6
+#define QUESTIONS 200
+#define TRIES 20	/* to move it meanwhile: on a fast machine 200 questions are over at once */
 
-static struct counter *refused, *offline_refused, *released, *direct, *moved;
+static struct counter *refused, *offline_refused, *released, *direct, *moved, *asked, *tried;
 static int nodes[2];
 
 static int pin(int pipe_fd, char *page)
@@ -132,6 +141,66 @@ out:
 	pool_same(before, "after a pinned page");
 }
 
+/*
+ * Where the page is, for all who ask.  Nowhere is legal, for the moment between page and entry
+ * (movers_collide.c); elsewhere is not.
+ */
+static void ask(const struct huge *h, int node, int turn)
+{
+	struct numa_maps told;
+	int at, i;
+
+	at = page_node(h->addr);
+	if (at != node && at != -ENOENT)
+		fail("errno", "%s: move_pages tells of a page that is pinned at node %d: %d",
+		     kind_name(h->kind), node, at);
+	if (turn % 8 || !numa_maps_read(getpid(), h->addr, &told))
+		return;
+	for (i = 0; i < 64; i++)
+		if (told.on[i] && i != node)
+			fail("errno", "%s: numa_maps has a page that is pinned at node %d on node %d",
+			     kind_name(h->kind), node, i);
+}
+
+/* At the higher node: what is made of an entry by mistake lies lower. */
+static void looked_at(enum kind kind, const struct pool *before)
+{
+	unsigned long mask = 1UL << nodes[1];
+	unsigned long enough = count_read(tried) + TRIES;
+	int pipes[2], status, turn = 0, err;
+	struct huge h;
+	pid_t pid;
+
+	syscall(SYS_set_mempolicy, MPOL_BIND, &mask, 64UL);
+	err = huge_open(&h, kind, HUGE_2M, 1, "/dev/hugepages", OWNER);
+	syscall(SYS_set_mempolicy, MPOL_DEFAULT, NULL, 0UL);
+	if (err || pipe(pipes) || pin(pipes[1], h.addr)) {
+		fail("errno", "%s at node %d, or its pin: %s", kind_name(kind), nodes[1],
+		     strerror(err ? err : errno));
+		return;
+	}
+	pid = fork();
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		munmap(h.addr, HUGE_2M);
+		for (;;) {
+			move_page(getppid(), h.addr, nodes[0], MPOL_MF_MOVE_ALL, &status);
+			count_add(tried, 1);
+		}
+	}
+	do {
+		ask(&h, nodes[1], turn++);
+		count_add(asked, 1);
+	} while ((turn < QUESTIONS || count_read(tried) < enough) && running());
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	close(pipes[0]);
+	close(pipes[1]);
+	huge_check(&h, OWNER, "looked at");
+	huge_close(&h);
+	pool_same(before, "after a pinned page that was looked at");
+}
+
 static void mover(void *arg)
 {
 	int status, turn;
@@ -191,11 +260,15 @@ int main(int argc, char **argv)
 	released = counter("released");
 	direct = counter("direct");
 	moved = counter("moved");
+	asked = counter("asked");
+	tried = counter("tried");
 	two_nodes(nodes);
 	catch_signals();
 	pool_read(&before);
 	for (i = 0; i < sizeof(kinds) / sizeof(*kinds); i++)
 		pinned(kinds[i], &before);
+	looked_at(ANON, &before);
+	looked_at(SHARED_FILE, &before);
 	direct_io();
 	pool_same(&before, "at the end");
 	return repro_end();

@@ -15,6 +15,7 @@ PINNED_PAGE = TestCase(
         "remove_migration_ptes",
         "putback_active_hugepage",
         "vmsplice_to_pipe",
+        "follow_huge_pmd_pte",
     ),
     scenarios=("S06", "S26"),
     seconds=4,
@@ -25,12 +26,14 @@ PINNED_PAGE = TestCase(
         AtLeast("refused", 4),
         AtLeast("offline_refused", 4),
         AtLeast("released", 4),
+        AtLeast("asked", 300),
+        AtLeast("tried", 30),
         AtLeast("direct", 1),
         AtLeast("moved", 1),
         AtLeast("pgmigrate_success", 4, Source.VMSTAT),
     ),
     detectors=(Detector.KASAN, Detector.LOCKDEP),
-    catches=("softoffline-eio",),
+    catches=("softoffline-eio", "follow-pmd-nonpresent"),
     quick=1,
 )
 
