@@ -23,6 +23,7 @@
 #define _GNU_SOURCE
 #include "catch.h"
 #include "huge.h"
+#include "phys.h"
 #include "pool.h"
 #include "repro.h"
 
@@ -145,8 +146,9 @@ out:
  * Where the page is, for all who ask.  Nowhere is legal, for the moment between page and entry
  * (movers_collide.c); elsewhere is not.
  */
-static void ask(const struct huge *h, int node, int turn)
+static void ask(const struct huge *h, int node, unsigned long frame, int turn)
 {
+	unsigned long mask = 1UL << node, at_frame;
 	struct numa_maps told;
 	int at, i;
 
@@ -154,6 +156,15 @@ static void ask(const struct huge *h, int node, int turn)
 	if (at != node && at != -ENOENT)
 		fail("errno", "%s: move_pages tells of a page that is pinned at node %d: %d",
 		     kind_name(h->kind), node, at);
+	at_frame = page_frame(h->addr);
+	if (at_frame && at_frame != frame)
+		fail("errno", "%s: pagemap tells of a page that is pinned in frame %#lx: %#lx",
+		     kind_name(h->kind), frame, at_frame);
+	/* Since 1cb5d11a370f (6.7) a page under migration counts as one that is elsewhere. */
+	if (syscall(SYS_mbind, h->addr, HUGE_2M, MPOL_BIND, &mask, 64UL, MPOL_MF_STRICT) &&
+	    !(errno == EIO && kernel_since(6, 7)))
+		fail("errno", "%s: mbind(STRICT) to node %d, where the page is pinned: %s",
+		     kind_name(h->kind), node, strerror(errno));
 	if (turn % 8 || !numa_maps_read(getpid(), h->addr, &told))
 		return;
 	for (i = 0; i < 64; i++)
@@ -166,7 +177,7 @@ static void ask(const struct huge *h, int node, int turn)
 static void looked_at(enum kind kind, const struct pool *before)
 {
 	unsigned long mask = 1UL << nodes[1];
-	unsigned long enough = count_read(tried) + TRIES;
+	unsigned long enough = count_read(tried) + TRIES, frame;
 	int pipes[2], status, turn = 0, err;
 	struct huge h;
 	pid_t pid;
@@ -179,6 +190,7 @@ static void looked_at(enum kind kind, const struct pool *before)
 		     strerror(err ? err : errno));
 		return;
 	}
+	frame = page_frame(h.addr);
 	pid = fork();
 	if (!pid) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -189,7 +201,7 @@ static void looked_at(enum kind kind, const struct pool *before)
 		}
 	}
 	do {
-		ask(&h, nodes[1], turn++);
+		ask(&h, nodes[1], frame, turn++);
 		count_add(asked, 1);
 	} while ((turn < QUESTIONS || count_read(tried) < enough) && running());
 	kill(pid, SIGKILL);

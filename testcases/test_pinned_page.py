@@ -16,6 +16,8 @@ PINNED_PAGE = TestCase(
         "putback_active_hugepage",
         "vmsplice_to_pipe",
         "follow_huge_pmd_pte",
+        "queue_pages_hugetlb",
+        "pagemap_hugetlb_range",
     ),
     scenarios=("S06", "S26"),
     seconds=4,
