@@ -35,6 +35,8 @@
 #define MIDDLE "q/m"
 #define LEAF "q/m/l"
 #define SIBLING "q/m/k"
+#define NEW "q/n"
+#define PATIENCE 8	/* seconds */
 
 static struct counter *rounds, *moved, *refused, *reparented, *forked;
 static const char *const all[] = { LEAF, MIDDLE, TOP };
@@ -278,6 +280,28 @@ static void child_elsewhere(void)
 }
 
 /*
+ * A promise may outlive its group by days, and nobody may wait for it: a group that is made and
+ * removed wants the lock under which another one goes.
+ */
+static void others_go_on(const char *when)
+{
+	int tries, status = 0;
+	pid_t pid = fork();
+
+	if (!pid)
+		_exit(cg_make(NEW) || cg_remove(NEW));
+	for (tries = 0; tries < PATIENCE * 100; tries++) {
+		if (waitpid(pid, &status, WNOHANG) == pid)
+			break;
+		usleep(10000);
+	}
+	if (tries == PATIENCE * 100)
+		fail("hang", "%s: a new group waits for %d s", when, PATIENCE);
+	else if (status)
+		fail("errno", "%s: no new group, status 0x%x", when, status);
+}
+
+/*
  * The process goes to another group, its pages do not: they are the leaf's until that is
  * removed, then of the group above, mapped as they are.  A promise stays with the dead one.
  */
@@ -306,6 +330,7 @@ static void left_behind(void)
 	cg_expect(MIDDLE, 2, 4, "its leaf is gone");
 	cg_expect(TOP, 2, 4, "the leaf below the middle is gone");
 	cg_expect(SIBLING, 0, 0, "the leaf beside it is gone");
+	others_go_on("a group is gone that has a promise left");
 	move_all(p, 2, "of a group that is gone");
 	cg_expect(MIDDLE, 2, 4, "moved, and the leaf is gone");
 	pattern_check(p, 2 * HUGE_2M, OWNER, 0);
