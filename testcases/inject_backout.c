@@ -21,6 +21,7 @@
 #include "repro.h"
 #include "uffd.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/mempolicy.h>
@@ -38,6 +39,9 @@
 #define OWNER 22
 #define MOST 1000	/* allocations of one operation; a percpu one may take a page for each CPU */
 #define PART 4096
+#define FILES 64
+#define TEXT(number) TEXT_OF(number)
+#define TEXT_OF(word) #word
 #define BYTES (PAGES * HUGE_2M)
 
 static struct counter *injected, *errors, *operations, *forks;
@@ -114,6 +118,27 @@ static void make_private(struct subject *s)
 	s->p = map_at(s->fd, MAP_PRIVATE);
 }
 
+/* Where nothing lies for terabytes: a page there wants page tables of each level first. */
+#define FAR ((void *)(32UL << 40))
+
+static void map_far(struct subject *s, int flags)
+{
+	s->p = mmap(FAR, BYTES, PROT_READ | PROT_WRITE, flags | MAP_FIXED, s->fd, 0);
+	if (s->p == MAP_FAILED)
+		s->p = NULL;
+}
+
+static void make_far_shared(struct subject *s)
+{
+	make_file(s);
+	map_far(s, MAP_SHARED);
+}
+
+static void make_far_anon(struct subject *s)
+{
+	map_far(s, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB);
+}
+
 static void make_anon_filled(struct subject *s)
 {
 	make_anon(s);
@@ -141,6 +166,14 @@ static void make_private_over_cache(struct subject *s)
 static void make_uffd(struct subject *s)
 {
 	make_anon(s);
+	s->uffd = uffd_open();
+	if (s->uffd < 0 || uffd_register(s->uffd, s->p, BYTES))
+		skip("userfaultfd of huge pages (CONFIG_USERFAULTFD)");
+}
+
+static void make_uffd_far(struct subject *s)
+{
+	make_far_shared(s);
 	s->uffd = uffd_open();
 	if (s->uffd < 0 || uffd_register(s->uffd, s->p, BYTES))
 		skip("userfaultfd of huge pages (CONFIG_USERFAULTFD)");
@@ -381,10 +414,12 @@ static int run_copy(struct subject *s)
  * Those with most to undo come first: a short run ends before the others.  A fork has some 65
  * allocations, the others have one to nine.
  */
-#define ALWAYS 10	/* operations that a short run has, too */
+#define ALWAYS 12	/* operations that a short run has, too */
 static const struct operation all[] = {
 	{ "touch private anonymous", make_anon, run_touch, 0 },
 	{ "touch shared", make_shared, run_touch, 0 },
+	{ "touch shared, far away", make_far_shared, run_touch, 0 },
+	{ "open a file", make_nothing, run_open, 0 },
 	{ "punch holes apart", make_apart_filled, run_punch_apart, 0 },
 	{ "touch apart, not reserved", make_apart_unreserved, run_touch_apart, 0 },
 	{ "touch shared, not reserved", make_unreserved, run_touch, 0 },
@@ -396,12 +431,13 @@ static const struct operation all[] = {
 	{ "shmat", make_shm, run_shmat, 0 },
 	{ "UFFDIO_COPY", make_uffd, run_copy, 0 },
 	{ "UFFDIO_COPY, shared", make_uffd_shared, run_copy, 0 },
+	{ "UFFDIO_COPY, far away", make_uffd_far, run_copy, 0 },
+	{ "touch private, far away", make_far_anon, run_touch, 0 },
 	{ "punch a hole", make_shared_filled, run_punch, 0 },
 	{ "move shared", make_shared_filled, run_move, PAGES },
 	{ "mmap shared", make_file, run_map_shared, 0 },
 	{ "mmap parts apart", make_apart, run_map_apart, 0 },
 	{ "fallocate apart", make_apart, run_allocate_apart, 0 },
-	{ "open a file", make_nothing, run_open, 0 },
 	{ "mmap private anonymous", make_nothing, run_map_anon, 0 },
 	{ "mmap private", make_file, run_map_private, 0 },
 	{ "fallocate", make_file, run_allocate, 0 },
@@ -515,14 +551,32 @@ static void fail_forks(void)
 	pool_same(&before, "forks that failed");
 }
 
-static void expect_mount_empty(void)
+/* A file that could be made, and not be unlinked, has kept its name. */
+static void sweep(void)
+{
+	DIR *folder = opendir(mount_point);
+	struct dirent *entry;
+
+	while (folder && (entry = readdir(folder)))
+		if (entry->d_name[0] != '.')
+			unlinkat(dirfd(folder), entry->d_name, 0);
+	if (folder)
+		closedir(folder);
+}
+
+static void expect_mount_empty(const char *after)
 {
 	struct statfs fs = { 0 };
 
+	sweep();
 	statfs(mount_point, &fs);
 	if (fs.f_bfree != fs.f_blocks)
-		fail("counters", "statfs of the mount: %ld of %ld pages free, expected all",
-		     (long)fs.f_bfree, (long)fs.f_blocks);
+		fail("counters", "%s: statfs of the mount: %ld of %ld pages free, expected all",
+		     after, (long)fs.f_bfree, (long)fs.f_blocks);
+	/* The root is a file, too. */
+	if (fs.f_ffree != FILES - 1)
+		fail("counters", "%s: statfs of the mount: %ld of %d files free, expected all but "
+		     "one", after, (long)fs.f_ffree, FILES);
 }
 
 /*
@@ -546,7 +600,7 @@ static void fail_each(const struct operation *op, int always)
 			break;
 		}
 	}
-	expect_mount_empty();
+	expect_mount_empty(op->name);
 }
 
 int main(int argc, char **argv)
@@ -562,8 +616,8 @@ int main(int argc, char **argv)
 	catch_signals();
 	source = mmap(NULL, HUGE_2M, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	pattern_write(source, HUGE_2M, OWNER, 0);
-	/* A mount with a limit, so that the charges to its subpool are seen as well. */
-	mount_point = mount_huge("pagesize=2M,size=16M");
+	/* A mount with limits, so that the charges to them are seen as well. */
+	mount_point = mount_huge("pagesize=2M,size=16M,nr_inodes=" TEXT(FILES));
 	pool_read(&before);
 	inject_prepare();
 	if (at == argc)
