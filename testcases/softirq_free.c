@@ -25,6 +25,7 @@
 #define _GNU_SOURCE
 #include "catch.h"
 #include "huge.h"
+#include "phys.h"
 #include "pool.h"
 #include "race.h"
 #include "repro.h"
@@ -38,6 +39,8 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define PART 4096
@@ -45,8 +48,9 @@
 #define FILLER (256 << 10)
 #define OWNER 41
 #define WAIT_TRIES 200	/* 50 ms each */
+#define STAY_MS 50
 
-static struct counter *dropped, *received, *umounted, *surplus;
+static struct counter *dropped, *received, *umounted, *surplus, *offlined, *not_yet;
 
 /*
  * A connection of which the first end has more to send than the second has room for, so that
@@ -231,6 +235,75 @@ static void last_put(enum kind kind, const char *options, int reads, int shrinks
 	close(from);
 }
 
+/*
+ * On 5.10 a page that went in a softirq waits for a worker: it has no reference, and is not
+ * free.  Whoever takes free pages out of use must not take it then (7ffddd499ba6).  A task
+ * that the worker may not preempt has the CPU for a while, so that this lasts.
+ *
+ *	CPU0				CPU1 (SCHED_FIFO)
+ *
+ *					close(): softirq: free_huge_page()
+ *					  schedule_work()
+ *	soft_offline_page()		stays
+ *	  dissolve_free_huge_page()
+ *	    not PageHugeFreed(): waits
+ *					goes
+ *					  free_hpage_workfn()
+ *	    takes it off the free list
+ */
+static void stay(int peer, volatile unsigned long *put)
+{
+	struct sched_param first = { .sched_priority = 1 };
+	struct timespec from, now;
+
+	pin_cpu(1);
+	if (sched_setscheduler(0, SCHED_FIFO, &first))
+		skip("a priority above that of workers: %s", strerror(errno));
+	reset(peer);
+	*put = 1;
+	clock_gettime(CLOCK_MONOTONIC, &from);
+	do
+		clock_gettime(CLOCK_MONOTONIC, &now);
+	while ((now.tv_sec - from.tv_sec) * 1000 + (now.tv_nsec - from.tv_nsec) / 1000000 < STAY_MS);
+	_exit(0);
+}
+
+static void offline_not_yet_free(void)
+{
+	volatile unsigned long *put = shared_words(1);
+	struct pool before, now;
+	int from, to, err;
+	unsigned long frame;
+	struct huge h;
+	pid_t pid;
+
+	pool_read(&before);
+	from = full_connection(&to);
+	if (huge_open(&h, ANON, HUGE_2M, 1, NULL, OWNER))
+		return;
+	frame = page_frame(h.addr);
+	err = give(from, h.addr);
+	huge_close(&h);
+	pid = fork();
+	if (!pid)
+		stay(to, put);
+	close(to);
+	while (!*put && !waitpid(pid, NULL, WNOHANG))
+		sched_yield();
+	pool_read_sums(&now);
+	count_add(not_yet, now.free == before.free - 1);
+	err = soft_offline(frame);
+	waitpid(pid, NULL, 0);
+	/* Where it went, and where it could not. */
+	pool_expect("nr_hugepages", before.nr - !err, "a page taken out of use as it became free");
+	pool_expect("free_hugepages", before.free - !err, "a page taken out of use as it became free");
+	unpoison(frame);
+	pool_restore(&before);
+	pool_same(&before, "a page taken out of use as it became free");
+	count_add(offlined, !err);
+	close(from);
+}
+
 int main(int argc, char **argv)
 {
 	int reads;
@@ -240,6 +313,8 @@ int main(int argc, char **argv)
 	received = counter("received");
 	umounted = counter("umounted");
 	surplus = counter("surplus");
+	offlined = counter("offlined");
+	not_yet = counter("not_yet");
 	catch_signals();
 	do {
 		for (reads = 0; reads < 2; reads++) {
@@ -251,6 +326,7 @@ int main(int argc, char **argv)
 				 "file of a mount with min_size=");
 		}
 		last_put(ANON, NULL, 0, 1, "anonymous, and the pool shrinks");
+		offline_not_yet_free();
 	} while (running() && !failed());
 	repro_wait();
 	return repro_end();
