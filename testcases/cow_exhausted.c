@@ -67,7 +67,24 @@ static void hold(char *page)
 		count_add(stolen, 1);
 }
 
-static void owner(enum kind kind, const struct pool *all)
+/*
+ * cut: what is left of a mapping that began with another page, as of one of the rest of a file.
+ * The children are looked for by their place in the file, in base pages (36e4f20af833).
+ */
+static int open_page(struct huge *h, enum kind kind, int cut)
+{
+	int err = huge_open(h, kind, HUGE_2M, 1 + cut, "/dev/hugepages", OWNER);
+
+	if (err || !cut)
+		return err;
+	munmap(h->addr, HUGE_2M);
+	h->addr += HUGE_2M;
+	h->n = 1;
+	pattern_write(h->addr, HUGE_2M, OWNER, 0);
+	return 0;
+}
+
+static void owner(enum kind kind, int cut, const struct pool *all)
 {
 	struct caught caught;
 	struct huge h, hog;
@@ -76,7 +93,7 @@ static void owner(enum kind kind, const struct pool *all)
 	int i, status;
 
 	said->holding = said->written = 0;
-	if (huge_open(&h, kind, HUGE_2M, 1, "/dev/hugepages", OWNER))
+	if (open_page(&h, kind, cut))
 		return;
 	for (i = 0; i < CHILDREN; i++) {
 		pids[i] = fork();
@@ -121,8 +138,10 @@ static void owners(void *arg)
 {
 	said->owner = getpid();
 	do {
-		owner(ANON, arg);
-		owner(PRIVATE_FILE, arg);
+		owner(ANON, 0, arg);
+		owner(PRIVATE_FILE, 1, arg);
+		owner(ANON, 1, arg);
+		owner(PRIVATE_FILE, 0, arg);
 	} while (running());
 }
 
