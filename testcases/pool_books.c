@@ -15,6 +15,7 @@
  *		  (without the lock)		  (without the lock)
  *		surplus still 0: it is 1	surplus 1 by now: the page goes back
  *
+ *	given back, many pages at once	who reserves meanwhile keeps what it got
  *	refused				nothing changes
  *	a child of who has reserved	takes no page of the reservation
  */
@@ -39,11 +40,12 @@
 #include <sys/shm.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define TURNS 96
 
-static struct counter *steps, *refused, *surplus, *agreed, *at_once;
+static struct counter *steps, *refused, *surplus, *agreed, *at_once, *overtaken;
 static struct pool all;
 static int nodes[2];
 
@@ -349,6 +351,91 @@ static void last_page(void)
 	pool_set("nr_overcommit_hugepages", 0);
 }
 
+/*
+ * A large reservation of surplus pages is given back, page by page, and whoever does it may be
+ * made to wait in the middle: by another task of its CPU, for it is of idle priority.  What is
+ * reserved meanwhile is not what goes next (e5bbc8a6c992).
+ *
+ *	CPU0				CPU1 (idle priority)
+ *
+ *					munmap() of 12 reserved pages
+ *					  return_unused_surplus_pages()
+ *					    resv and nr become less, together
+ *					    cond_resched_lock(): another task
+ *	mmap(): 4 pages are reserved
+ *					    goes on with its own
+ *	touches them
+ */
+#define MANY 12
+#define FEW 4
+#define GIVERS 2
+
+static void give_back(volatile unsigned long *has)
+{
+	char *p = map(MANY, 0);
+
+	pin_cpu(1);
+	idle_priority();
+	*has = p ? 1 : 2;
+	if (p)
+		munmap(p, MANY * HUGE_2M);
+	_exit(0);
+}
+
+static void get_in_the_way(void)
+{
+	struct timespec from, now;
+
+	pin_cpu(1);
+	for (;;) {
+		clock_gettime(CLOCK_MONOTONIC, &from);
+		do
+			clock_gettime(CLOCK_MONOTONIC, &now);
+		while ((now.tv_sec - from.tv_sec) * 1000000 + (now.tv_nsec - from.tv_nsec) / 1000 < 2000);
+		usleep(200);
+	}
+}
+
+static void given_back_meanwhile(void)
+{
+	volatile unsigned long *has = shared_words(1);
+	pid_t giver, other = fork();
+	struct pool now;
+	char *p = NULL;
+	int turn, gone;
+
+	if (!other)
+		get_in_the_way();
+	set(0, "a large reservation");
+	pool_set("nr_overcommit_hugepages", MANY + FEW);
+	for (turn = 0; turn < GIVERS && !failed(); turn++) {
+		*has = gone = 0;
+		giver = fork();
+		if (!giver)
+			give_back(has);
+		do {
+			gone = waitpid(giver, NULL, WNOHANG) == giver;
+			pool_read_sums(&now);
+		} while (!gone && (!*has || now.resv >= MANY));
+		if (*has == 1)
+			p = map(FEW, 0);	/* the buddy allocator may have none */
+		if (!gone && waitpid(giver, NULL, WNOHANG) != giver) {
+			count_add(overtaken, 1);
+			waitpid(giver, NULL, 0);
+		}
+		if (!p)
+			break;
+		expect(FEW, FEW, FEW, FEW, "reserved while a larger reservation is given back");
+		touch(p, FEW, 0, "reserved while a larger reservation is given back");
+		munmap(p, FEW * HUGE_2M);
+		expect(0, 0, 0, 0, "both are given back");
+	}
+	kill(other, SIGKILL);
+	waitpid(other, NULL, 0);
+	munmap((void *)has, sizeof(*has));
+	pool_set("nr_overcommit_hugepages", 0);
+}
+
 /* A child gets what is left, and never what its parent was promised. */
 static void heirs(void)
 {
@@ -455,6 +542,7 @@ int main(int argc, char **argv)
 	surplus = counter("surplus");
 	agreed = counter("agreed");
 	at_once = counter("at_once");
+	overtaken = counter("overtaken");
 	two_nodes(nodes);
 	catch_signals();
 	pool_read(&all);
@@ -467,6 +555,7 @@ int main(int argc, char **argv)
 		shrunk_in_use();
 		beyond_the_pool();
 		last_page();
+		given_back_meanwhile();
 		heirs();
 		by_group();
 	} while (running() && !failed());
