@@ -31,6 +31,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/statfs.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -149,6 +150,42 @@ static void answers(enum kind kind, const struct pool *before)
 	if (fd >= 0)
 		close(fd);
 	pool_same(before, "after the answers of UFFDIO_COPY");
+}
+
+/*
+ * Nothing is promised: the page that a copy takes makes a promise of its own, which a copy that
+ * fails has to take back, from the file and from the limit of its mount (21205bf8f77b).
+ */
+static void unreserved(int flags, const struct pool *before)
+{
+	const char *folder = mount_huge("pagesize=2M,size=8M");
+	int fd = folder ? huge_file(folder, PAGES * HUGE_2M) : -1, uffd, err;
+	struct statfs fs = { 0 };
+	char *range, *hole;
+
+	range = mmap(NULL, PAGES * HUGE_2M, PROT_READ | PROT_WRITE, flags | MAP_NORESERVE, fd, 0);
+	hole = mmap(NULL, HUGE_2M, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (range == MAP_FAILED)
+		skip("mmap of a file of a mount with size=: %s", strerror(errno));
+	uffd = uffd_over(range, PAGES * HUGE_2M);
+	pool_expect("resv_hugepages", before->resv, "mapped without a promise");
+	expect_copy(uffd, range + HUGE_2M, hole, HUGE_2M, EFAULT, "from nowhere, nothing promised");
+	expect_copy(uffd, range + 2 * HUGE_2M, hole, HUGE_2M, EFAULT, "from nowhere, nothing promised");
+	pool_check("after copies that failed, nothing promised");
+	expect_copy(uffd, range + HUGE_2M, source, HUGE_2M, 0, "after one that failed");
+	pattern_check(range + HUGE_2M, HUGE_2M, OWNER, 0);
+	close(uffd);
+	munmap(hole, HUGE_2M);
+	munmap(range, PAGES * HUGE_2M);
+	close(fd);
+	statfs(folder, &fs);
+	if (fs.f_bfree != fs.f_blocks)
+		fail("counters", "statfs of the mount: %ld of %ld pages free after copies that failed",
+		     (long)fs.f_bfree, (long)fs.f_blocks);
+	err = umount_huge(folder);
+	if (err)
+		fail("errno", "umount: %s", strerror(err));
+	pool_same(before, "after copies that failed, nothing promised");
 }
 
 /* Beyond the end of a file, as a truncation left it. */
@@ -410,6 +447,8 @@ int main(int argc, char **argv)
 		answers(SHARED_FILE, &before);
 		answers(ANON, &before);
 		answers(PRIVATE_FILE, &before);
+		unreserved(MAP_SHARED, &before);
+		unreserved(MAP_PRIVATE, &before);
 		beyond(&before);
 		several(SHARED_FILE, &before);
 		several(ANON, &before);
