@@ -9,7 +9,7 @@
  *	in use, pool empty	the same, or EBUSY
  *	of a move in flight	the same, or EBUSY; nothing holds the page after that
  *	free			leaves the pool			the same
- *	free, but reserved	EBUSY; its owner gets it
+ *	free, but reserved	EBUSY; its owner gets it	nobody gets it
  *	shared by four					SIGBUS for each, at once for who
  *							asks for that (PR_MCE_KILL_EARLY)
  *
@@ -488,6 +488,56 @@ static void free_page_lost(void)
 	pool_check("a free page is poisoned");
 }
 
+/*
+ * A free page that a reservation counts on cannot leave the pool.  It is broken all the same,
+ * and nobody gets it (243abd5b7802): there is one page less than was promised.
+ */
+static void reserved_page_lost(void)
+{
+	int i, got = 0, refused = 0;
+	unsigned long frame;
+	struct caught caught;
+	struct pool now;
+	struct huge h;
+	char *p;
+
+	if (huge_open(&h, ANON, HUGE_2M, 1, NULL, OWNER))
+		return;
+	frame = page_frame(h.addr);
+	huge_close(&h);
+	pool_read(&now);
+	p = mmap(NULL, now.free * HUGE_2M, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+	if (p == MAP_FAILED) {
+		fail("errno", "a mapping of all free pages: %s", strerror(errno));
+		return;
+	}
+	i = write_number("/sys/kernel/debug/hwpoison/corrupt-pfn", frame);
+	/* 6.1 tells by it that the page is still in its pool, 5.10 says nothing. */
+	if (!i || i == EBUSY) {
+		pool_expect("nr_hugepages", now.nr, "a reserved page is poisoned");
+		for (i = 0; i < now.free; i++) {
+			if (!touch_write(p + i * HUGE_2M, 1, &caught))
+				got += page_frame(p + i * HUGE_2M) == frame;
+			else if (caught_is(&caught, p + i * HUGE_2M, SIGBUS, BUS_ADRERR,
+					   "all pages that are not poisoned are in use"))
+				refused++;
+		}
+		if (got)
+			fail("data", "a free page is poisoned, and somebody gets it");
+		else if (refused != 1)
+			fail("signal", "of %ld pages promised one is poisoned, and %d are refused",
+			     now.free, refused);
+		else
+			count_add(kept, 1);
+		i = unpoison(frame);
+		if (i)
+			fail("errno", "unpoison of a free huge page: %s", strerror(i));
+	}
+	munmap(p, now.free * HUGE_2M);
+	pool_same(&now, "a reserved page was poisoned");
+}
+
 int main(int argc, char **argv)
 {
 	struct pool all, large;
@@ -514,6 +564,7 @@ int main(int argc, char **argv)
 	free_page();
 	reserved_page();
 	pool_restore(&all);
+	reserved_page_lost();
 
 	/* All but what the next ones need is taken: the page has nowhere in the pool to go. */
 	if (!huge_open(&hog, ANON, HUGE_2M, all.nr - PAGES, NULL, 1)) {
