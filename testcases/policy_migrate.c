@@ -9,6 +9,8 @@
  *	migrate_pages(pid)		moves		moves only for CAP_SYS_NICE
  *	move_pages(MOVE)		moves		status -EACCES
  *
+ *	mbind(MOVE), a hole behind	EFAULT, and all stays where and as it was
+ *
  *	A part of a mapping has a policy of its own: only its pages move.  Who is bound to nodes
  *	gets pages of these or none, and is promised no more than they have.
  *
@@ -208,6 +210,34 @@ static void part(enum kind kind)
 	expect_policy(h.addr + 2 * HUGE_2M, MPOL_DEFAULT, 0, "behind the part with a policy");
 	count_add(moved, 1);
 	huge_check(&h, OWNER, "a part with a policy");
+	huge_close(&h);
+}
+
+/*
+ * Two mappings, and a hole behind them: the pages of the first are isolated by the time it is
+ * met, and EFAULT gives them back.
+ */
+static void before_a_hole(enum kind kind)
+{
+	int here, there, status;
+	struct huge h;
+	long got;
+
+	if (huge_open(&h, kind, HUGE_2M, 3, "/dev/hugepages", OWNER))
+		return;
+	munmap(h.addr + 2 * HUGE_2M, HUGE_2M);
+	h.n = 2;
+	here = page_node(h.addr);
+	there = nodes[here == nodes[0]];
+	mprotect(h.addr + HUGE_2M, HUGE_2M, PROT_READ);		/* a mapping of its own */
+	expect(bind_to(h.addr, 3 * HUGE_2M, there, MPOL_MF_MOVE), EFAULT, "MOVE, a hole at the end");
+	expect_node(&h, here, "a hole at the end");
+	got = move_page(0, h.addr, there, MPOL_MF_MOVE, &status);
+	if (got || status != there)
+		fail("errno", "a page that mbind() gave back for a hole cannot be moved: %ld, status %d",
+		     got, status);
+	expect_node(&h, there, "moved after a hole");
+	unbind(h.addr, 2 * HUGE_2M);
 	huge_close(&h);
 }
 
@@ -519,6 +549,8 @@ int main(int argc, char **argv)
 		bound_to_few(&before);
 		part(ANON);
 		part(MEMFD);
+		before_a_hole(ANON);
+		before_a_hole(MEMFD);
 		own(ANON);
 		own(SHARED_FILE);
 		own(PRIVATE_FILE);
