@@ -68,22 +68,9 @@ static void hold(char *page)
 }
 
 /*
- * cut: what is left of a mapping that began with another page, as of one of the rest of a file.
- * The children are looked for by their place in the file, in base pages (36e4f20af833).
+ * cut: of a mapping that begins in the middle of its file.  The children are looked for by
+ * their place there (36e4f20af833).
  */
-static int open_page(struct huge *h, enum kind kind, int cut)
-{
-	int err = huge_open(h, kind, HUGE_2M, 1 + cut, "/dev/hugepages", OWNER);
-
-	if (err || !cut)
-		return err;
-	munmap(h->addr, HUGE_2M);
-	h->addr += HUGE_2M;
-	h->n = 1;
-	pattern_write(h->addr, HUGE_2M, OWNER, 0);
-	return 0;
-}
-
 static void owner(enum kind kind, int cut, const struct pool *all)
 {
 	struct caught caught;
@@ -93,8 +80,10 @@ static void owner(enum kind kind, int cut, const struct pool *all)
 	int i, status;
 
 	said->holding = said->written = 0;
-	if (open_page(&h, kind, cut))
+	if (huge_open(&h, kind, HUGE_2M, 1 + cut, "/dev/hugepages", OWNER))
 		return;
+	if (cut)
+		huge_cut(&h);
 	for (i = 0; i < CHILDREN; i++) {
 		pids[i] = fork();
 		if (!pids[i]) {

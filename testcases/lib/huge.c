@@ -160,6 +160,13 @@ void huge_close(struct huge *h)
 	h->fd = -1;
 }
 
+void huge_cut(struct huge *h)
+{
+	munmap(h->addr, h->page);
+	h->addr += h->page;
+	h->n--;
+}
+
 int huge_check(const struct huge *h, unsigned int owner, const char *when)
 {
 	size_t i;

@@ -41,6 +41,11 @@ struct huge {
 int huge_open(struct huge *h, enum kind kind, size_t page, size_t n, const char *folder,
 	      unsigned int owner);
 void huge_close(struct huge *h);
+/*
+ * Unmaps the first page, so that the rest begins in the middle of its file, or of an anonymous
+ * range: the kernel looks for mappings by their place there, in base pages.
+ */
+void huge_cut(struct huge *h);
 int huge_check(const struct huge *h, unsigned int owner, const char *when);
 
 /* The node of a page, or a negative errno. */
