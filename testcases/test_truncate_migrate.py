@@ -22,6 +22,7 @@ TRUNCATE_MIGRATE = TestCase(
     needs=Needs(nodes=2, cpus=2, free_2m=8),
     exercised=(
         AtLeast("moved", 20),
+        AtLeast("emptied", 24),
         AtLeast("truncated", 15),
         AtLeast("punched", 5),
         AtLeast("faulted", 50),

@@ -24,15 +24,22 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/mempolicy.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define PAGES 4
 #define VMAS 32
+#define CUT 6		/* pages of the file that is cut to nothing */
+#define ROUNDS 24
 
-static struct counter *truncated, *punched, *faulted, *beyond;
+static struct counter *truncated, *punched, *faulted, *beyond, *emptied;
 static struct target *target;
 static int fd;
 
@@ -92,6 +99,66 @@ static void faulter(void *arg)
 	}
 }
 
+/*
+ * With nobody who faults a file that was cut to nothing has no page, whoever has one of them
+ * just then.  All move in one call: the last are unmapped, and not yet gone, as their turn comes,
+ * and are copied with their lock held and without i_mmap_rwsem.
+ */
+static void move_all(pid_t pid, char *p)
+{
+	int nodes[2], to[CUT], status[CUT], turn, i;
+	void *at[CUT];
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	munmap(p, CUT * HUGE_2M);
+	two_nodes(nodes);
+	for (turn = 0;; turn++) {
+		for (i = 0; i < CUT; i++) {
+			at[i] = p + i * HUGE_2M;
+			to[i] = nodes[turn % 2];
+		}
+		syscall(SYS_move_pages, pid, (unsigned long)CUT, at, to, status, MPOL_MF_MOVE);
+	}
+}
+
+static void cut_to_nothing(void)
+{
+	int huge = huge_memfd(CUT * HUGE_2M), round, i, err;
+	struct caught caught;
+	struct stat st;
+	pid_t pid, us = getpid();
+	unsigned char value;
+	char *p;
+
+	p = mmap(NULL, CUT * HUGE_2M, PROT_READ | PROT_WRITE, MAP_SHARED, huge, 0);
+	if (p == MAP_FAILED)
+		skip("a shared mapping of %d huge pages: %s", CUT, strerror(errno));
+	pid = fork();
+	if (!pid)
+		move_all(us, p);
+	for (round = 0; round < ROUNDS && !failed(); round++) {
+		for (i = 0; i < CUT; i++)
+			p[i * HUGE_2M] = 0x33;
+		usleep(round * 700 % 5000);
+		err = round % 3 ? ftruncate(huge, 0) :
+		      fallocate(huge, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, CUT * HUGE_2M);
+		if (err || fstat(huge, &st) || ftruncate(huge, CUT * HUGE_2M))
+			fail("errno", "a file that is cut to nothing beside moves: %s", strerror(errno));
+		if (st.st_blocks)
+			fail("counters", "a file was %s beside moves, and has %ld blocks",
+			     round % 3 ? "cut to nothing" : "punched", (long)st.st_blocks);
+		for (i = 0; i < CUT; i++)
+			if (!touch_read(p + i * HUGE_2M, &value, &caught) && value)
+				fail("data", "page %d of a file that was %s beside moves: found 0x%x", i,
+				     round % 3 ? "cut to nothing" : "punched", value);
+		count_add(emptied, 1);
+	}
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	munmap(p, CUT * HUGE_2M);
+	close(huge);
+}
+
 int main(int argc, char **argv)
 {
 	long i;
@@ -103,6 +170,8 @@ int main(int argc, char **argv)
 	punched = counter("punched");
 	faulted = counter("faulted");
 	beyond = counter("beyond");
+	emptied = counter("emptied");
+	cut_to_nothing();
 	target = target_new();
 	fd = huge_memfd(PAGES * HUGE_2M);
 	child("faulter", faulter, NULL);
