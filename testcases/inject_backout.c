@@ -414,11 +414,12 @@ static int run_copy(struct subject *s)
  * Those with most to undo come first: a short run ends before the others.  A fork has some 65
  * allocations, the others have one to nine.
  */
-#define ALWAYS 12	/* operations that a short run has, too */
+#define ALWAYS 13	/* operations that a short run has, too */
 static const struct operation all[] = {
 	{ "touch private anonymous", make_anon, run_touch, 0 },
 	{ "touch shared", make_shared, run_touch, 0 },
 	{ "touch shared, far away", make_far_shared, run_touch, 0 },
+	{ "UFFDIO_COPY, far away", make_uffd_far, run_copy, 0 },
 	{ "open a file", make_nothing, run_open, 0 },
 	{ "punch holes apart", make_apart_filled, run_punch_apart, 0 },
 	{ "touch apart, not reserved", make_apart_unreserved, run_touch_apart, 0 },
@@ -431,7 +432,6 @@ static const struct operation all[] = {
 	{ "shmat", make_shm, run_shmat, 0 },
 	{ "UFFDIO_COPY", make_uffd, run_copy, 0 },
 	{ "UFFDIO_COPY, shared", make_uffd_shared, run_copy, 0 },
-	{ "UFFDIO_COPY, far away", make_uffd_far, run_copy, 0 },
 	{ "touch private, far away", make_far_anon, run_touch, 0 },
 	{ "punch a hole", make_shared_filled, run_punch, 0 },
 	{ "move shared", make_shared_filled, run_move, PAGES },
