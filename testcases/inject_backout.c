@@ -521,8 +521,13 @@ static void fail_forks(void)
 		inject_arm(n);
 		pid = fork();
 		if (!pid) {
+			/* All that its parent has, or there is no child. */
 			for (i = 0; i < pages; i++)
-				page[i][PART] = 1;
+				if (page[i][0] != OWNER)
+					fail("data", "fork succeeds in spite of allocation %d: the child's "
+					     "page %d holds %d", n, i, page[i][0]);
+				else
+					page[i][PART] = 1;
 			_exit(0);
 		}
 		hit = inject_disarm();
