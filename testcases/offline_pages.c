@@ -232,6 +232,59 @@ static void free_page(void)
 	count_add(freed, 1);
 }
 
+/*
+ * A free page is taken out of use as its pool shrinks: by the time that hugetlb_lock is free it
+ * may be no huge page any more (6bc9b56433b7).
+ *
+ *	CPU0				CPU1
+ *
+ *	soft_offline_page()		nr_hugepages = 0
+ *	  PageHuge()			  hugetlb_lock
+ *	  hugetlb_lock: waits		    one page after the other goes
+ *	  PageHuge() again: no
+ */
+#define SMALL 16
+#define SHRINKS 4
+
+static void free_page_of_a_shrinking_pool(const struct pool *all)
+{
+	volatile unsigned long *begun = shared_words(1);
+	unsigned long frame;
+	struct huge h;
+	int turn, err;
+	pid_t pid;
+
+	for (turn = 0; turn < SHRINKS && !failed(); turn++) {
+		pool_set("nr_hugepages", SMALL);
+		if (huge_open(&h, ANON, HUGE_2M, SMALL, NULL, OWNER))
+			break;
+		/* What is free first is at the end of the list, and goes last. */
+		frame = page_frame(h.addr + turn % 2 * HUGE_2M);
+		huge_close(&h);
+		*begun = 0;
+		pid = fork();
+		if (!pid) {
+			pin_cpu(1);
+			*begun = 1;
+			pool_set("nr_hugepages", 0);
+			_exit(0);
+		}
+		while (!*begun)
+			;
+		usleep(turn * 300);
+		err = soft_offline(frame);
+		waitpid(pid, NULL, 0);
+		if (err && err != EBUSY && err != EIO)
+			fail("errno", "soft offline of a page of a pool that shrinks: %s", strerror(err));
+		if (!err)
+			count_add(freed, 1);
+		pool_check("soft offline of a page of a pool that shrinks");
+		unpoison(frame);
+	}
+	munmap((void *)begun, sizeof(*begun));
+	pool_restore(all);
+}
+
 /* The last free pages belong to a mapping that has not touched them yet. */
 static void reserved_page(void)
 {
@@ -566,6 +619,7 @@ int main(int argc, char **argv)
 	reserved_page();
 	pool_restore(&all);
 	reserved_page_lost();
+	free_page_of_a_shrinking_pool(&all);
 
 	/* All but what the next ones need is taken: the page has nowhere in the pool to go. */
 	if (!huge_open(&hog, ANON, HUGE_2M, all.nr - PAGES, NULL, 1)) {
