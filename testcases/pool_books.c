@@ -27,6 +27,7 @@
 #include "repro.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <linux/mempolicy.h>
 #include <sched.h>
@@ -436,6 +437,60 @@ static void given_back_meanwhile(void)
 	pool_set("nr_overcommit_hugepages", 0);
 }
 
+/*
+ * A page is touched that nobody has reserved, and reserved while it is fetched: from the buddy
+ * allocator, which takes long.  Whoever is second finds that there is a reservation too much.
+ *
+ *	CPU0				CPU1
+ *
+ *	alloc_huge_page()
+ *	  vma_needs_reservation(): yes
+ *	  fetches a page		mmap(): hugetlb_reserve_pages(), resv + 1
+ *	  vma_commit_reservation(): is
+ *	  there by now, resv - 1
+ */
+#define MEETINGS 24
+
+static void reserved_meanwhile(void)
+{
+	volatile unsigned long *here = shared_words(1);
+	int fd = huge_file("/dev/hugepages", HUGE_2M), turn, status, spins;
+	struct caught caught;
+	pid_t pid;
+	char *p, *q;
+
+	set(0, "reserved meanwhile");
+	pool_set("nr_overcommit_hugepages", 3);
+	pid = fork();
+	if (!pid) {
+		pin_cpu(1);
+		for (turn = 0; turn < MEETINGS; turn++) {
+			meet(here, 4 * turn + 2);
+			for (spins = 0; spins < turn * turn * 20; spins++)
+				__asm__ volatile("" ::: "memory");
+			q = mmap(NULL, HUGE_2M, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+			meet(here, 4 * turn + 4);
+			if (q != MAP_FAILED)
+				munmap(q, HUGE_2M);
+		}
+		_exit(0);
+	}
+	pin_cpu(0);
+	for (turn = 0; turn < MEETINGS; turn++) {
+		p = mmap(NULL, HUGE_2M, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+		meet(here, 4 * turn + 2);
+		touch_write(p, 1, &caught);	/* the buddy allocator may have none */
+		meet(here, 4 * turn + 4);
+		munmap(p, HUGE_2M);
+		fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, HUGE_2M);
+	}
+	waitpid(pid, &status, 0);
+	close(fd);
+	expect(0, 0, 0, 0, "touched, and reserved meanwhile");
+	munmap((void *)here, sizeof(*here));
+	pool_set("nr_overcommit_hugepages", 0);
+}
+
 /* A child gets what is left, and never what its parent was promised. */
 static void heirs(void)
 {
@@ -556,6 +611,7 @@ int main(int argc, char **argv)
 		beyond_the_pool();
 		last_page();
 		given_back_meanwhile();
+		reserved_meanwhile();
 		heirs();
 		by_group();
 	} while (running() && !failed());
