@@ -188,6 +188,30 @@ static void unreserved(int flags, const struct pool *before)
 	pool_same(before, "after copies that failed, nothing promised");
 }
 
+/* What is copied into a mapping that may only be read now may not be written either. */
+static void read_only(enum kind kind, const struct pool *before)
+{
+	struct caught caught;
+	char *range;
+	int fd, uffd;
+
+	range = map(kind, &fd);
+	uffd = uffd_over(range, PAGES * HUGE_2M);
+	mprotect(range + HUGE_2M, HUGE_2M, PROT_READ);
+	expect_copy(uffd, range + HUGE_2M, source, HUGE_2M, 0, "of a page that may only be read");
+	touch_write(range + HUGE_2M + 64, 1, &caught);
+	caught_is(&caught, range + HUGE_2M, SIGSEGV, SEGV_ACCERR, "a copy that may only be read");
+	mprotect(range + HUGE_2M, HUGE_2M, PROT_READ | PROT_WRITE);
+	pattern_check(range + HUGE_2M, HUGE_2M, OWNER, 0);
+	touch_write(range + HUGE_2M, 1, &caught);
+	caught_is(&caught, range + HUGE_2M, 0, 0, "a copy that may be written again");
+	close(uffd);
+	munmap(range, PAGES * HUGE_2M);
+	if (fd >= 0)
+		close(fd);
+	pool_same(before, "after a copy that may only be read");
+}
+
 /* Beyond the end of a file, as a truncation left it. */
 static void beyond(const struct pool *before)
 {
@@ -447,6 +471,8 @@ int main(int argc, char **argv)
 		answers(SHARED_FILE, &before);
 		answers(ANON, &before);
 		answers(PRIVATE_FILE, &before);
+		read_only(SHARED_FILE, &before);
+		read_only(ANON, &before);
 		unreserved(MAP_SHARED, &before);
 		unreserved(MAP_PRIVATE, &before);
 		beyond(&before);
