@@ -2,8 +2,8 @@
 /*
  * A process uses huge pages through a PMD table that it shares, on a CPU of its own,
  * while another takes the pages away: by migration, by ftruncate(), by a punched
- * hole, or by mprotect() of the range in the process itself.  Its TLB must not know
- * the old page any longer when the call returns.
+ * hole, or by migration after a thread of the process itself has called mprotect() for
+ * another part.  Its TLB must not know the old page any longer when the call returns.
  *
  *	CPU0 (attacker)				CPU1 (user; its peer shares the table)
  *
@@ -25,6 +25,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/mempolicy.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
@@ -33,15 +34,17 @@
 #include <unistd.h>
 
 #define PAGES 2
+#define APART 300	/* the page at which a mapping is split */
 
-enum attack { MIGRATE, TRUNCATE, PUNCH, ATTACKS };
+enum attack { MIGRATE, TRUNCATE, PUNCH, SPLIT, ATTACKS };
 
 static struct counter *rounds[ATTACKS], *shared_tables, *not_shared;
 static int fd, nodes[2];
 
 static struct state {
 	char *addr;		/* where the user has mapped the file */
-	int peer_ready, user_ready, gone, done;
+	char *peer_addr;
+	int peer_ready, user_ready, gone, done, split;
 	unsigned long written;
 } *state;
 
@@ -109,19 +112,34 @@ static void use_until_punched(volatile unsigned long *p)
 static pid_t fork_peer(void)
 {
 	pid_t pid = fork();
+	char *room, *p;
 
 	if (pid)
 		return pid;
-	for (char *room = map_pud(fd, PROT_READ | PROT_WRITE), *p = room; p < room + PAGES * HUGE_2M;
-	     p += HUGE_2M)
+	room = map_pud(fd, PROT_READ | PROT_WRITE);
+	for (p = room; p < room + PAGES * HUGE_2M; p += HUGE_2M)
 		(void)*(volatile char *)p;
+	SET(peer_addr, room);
 	SET(peer_ready, 1);
 	for (;;)
 		pause();
 }
 
+/* A mapping that is split gives up the table, and all of it leaves the TLB, not the part alone. */
+static void *split(void *room)
+{
+	pin_cpu(0);
+	while (!GET(split) && running())
+		usleep(200);
+	if (mprotect((char *)room + APART * HUGE_2M, HUGE_2M, PROT_READ))
+		fail("errno", "mprotect of a page in the middle: %s", strerror(errno));
+	SET(split, 2);
+	return NULL;
+}
+
 static pid_t fork_user(enum attack attack)
 {
+	pthread_t thread;
 	char *room, *p;
 	pid_t pid = fork();
 
@@ -136,8 +154,10 @@ static pid_t fork_user(enum attack attack)
 	until(&state->peer_ready);
 	/* The peer and nobody else has touched the second page. */
 	count_add(is_mapped(room + HUGE_2M) ? shared_tables : not_shared, 1);
+	if (attack == SPLIT)
+		pthread_create(&thread, NULL, split, room);
 	SET(user_ready, 2);
-	if (attack == MIGRATE)
+	if (attack == MIGRATE || attack == SPLIT)
 		use_while_migrating((unsigned long *)p);
 	else if (attack == TRUNCATE)
 		use_until_truncated(p);
@@ -146,14 +166,14 @@ static pid_t fork_user(enum attack attack)
 	_exit(0);
 }
 
-static void migrate(pid_t user, int turn)
+static void migrate(pid_t pid, char *page, int turn)
 {
 	int i, err, status;
 	unsigned long base, before, found;
 	char *room;
 
 	for (i = 0; i < 2 && running(); i++) {
-		err = move_one(user, GET(addr), nodes[(turn + i) % 2], MPOL_MF_MOVE_ALL, &status);
+		err = move_one(pid, page, nodes[(turn + i) % 2], MPOL_MF_MOVE_ALL, &status);
 		if (err || status < 0)
 			continue;
 		/* Some writes after the move has returned; then look with fresh eyes. */
@@ -209,9 +229,14 @@ static void play(int round)
 	}
 	usleep(1000);		/* the user is at it */
 
-	if (attack == MIGRATE)
-		migrate(user, round / ATTACKS);
-	else if (attack == TRUNCATE ? ftruncate(fd, 0) :
+	if (attack == MIGRATE) {
+		migrate(user, GET(addr), round / ATTACKS);
+	} else if (attack == SPLIT) {
+		SET(split, 1);
+		while (GET(split) != 2 && running())
+			usleep(200);
+		migrate(peer, GET(peer_addr), round / ATTACKS);
+	} else if (attack == TRUNCATE ? ftruncate(fd, 0) :
 		 fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, HUGE_2M))
 		fail("errno", "%s", strerror(errno));
 	SET(gone, 1);
@@ -239,6 +264,7 @@ int main(int argc, char **argv)
 	rounds[MIGRATE] = counter("migrations");
 	rounds[TRUNCATE] = counter("truncations");
 	rounds[PUNCH] = counter("holes");
+	rounds[SPLIT] = counter("splits");
 	shared_tables = counter("shared_tables");
 	not_shared = counter("not_shared");
 	two_nodes(nodes);

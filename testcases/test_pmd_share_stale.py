@@ -23,6 +23,7 @@ PMD_SHARE_STALE = TestCase(
         AtLeast("migrations", 3),
         AtLeast("truncations", 3),
         AtLeast("holes", 3),
+        AtLeast("splits", 2),
         AtLeast("shared_tables", 5),
         AtLeast("pgmigrate_success", 5, Source.VMSTAT),
     ),
