@@ -449,7 +449,7 @@ static void given_back_meanwhile(void)
  *	  vma_commit_reservation(): is
  *	  there by now, resv - 1
  */
-#define MEETINGS 24
+#define MEETINGS 16
 
 static void reserved_meanwhile(void)
 {

@@ -31,7 +31,7 @@ HWPOISON_FORK = TestCase(
     ),
     detectors=(Detector.KASAN, Detector.LOCKDEP),
     catches=("hwpoison-anon-rmap-locked",),
-    quick=8,
+    quick=4,
 )
 
 

@@ -27,7 +27,7 @@ LOCK_TRIANGLE = TestCase(
     ),
     detectors=(Detector.KASAN, Detector.LOCKDEP),
     catches=("migrate-file-no-imap-lock", "migrate-lock-order-abba"),
-    quick=3,
+    quick=2,
 )
 
 

@@ -27,7 +27,7 @@ MOVERS_COLLIDE = TestCase(
     ),
     detectors=(Detector.KASAN, Detector.LOCKDEP),
     catches=("follow-pmd-nonpresent", "migrate-imap-selfdeadlock"),
-    quick=3,
+    quick=2,
 )
 
 

@@ -29,7 +29,7 @@ PMD_SHARE_STALE = TestCase(
     ),
     detectors=(Detector.KASAN, Detector.LOCKDEP),
     catches=("unmap-unshare-noflush", "migrate-unshare-missing"),
-    quick=6,
+    quick=4,
 )
 
 

@@ -31,7 +31,7 @@ TRUNCATE_MIGRATE = TestCase(
     ),
     detectors=(Detector.KASAN, Detector.LOCKDEP),
     catches=("mapcount-hack-compound",),
-    quick=4,
+    quick=3,
 )
 
 

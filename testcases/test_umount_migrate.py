@@ -28,7 +28,7 @@ UMOUNT_MIGRATE = TestCase(
     ),
     detectors=(Detector.KASAN, Detector.LOCKDEP),
     catches=("mapping-lock-drop-hack",),
-    quick=6,
+    quick=4,
 )
 
 
