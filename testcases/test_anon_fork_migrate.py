@@ -22,7 +22,7 @@ ANON_FORK_MIGRATE = TestCase(
     # Without KASAN the walk over freed memory goes on, nearly always, as if nothing had been.
     detectors=(Detector.KASAN, Detector.LOCKDEP),
     catches=("anon-rmap-locked", "anon-rmap-locked-historical", "remove-ptes-rmap-unlocked"),
-    quick=3,
+    quick=4,
     paths=("migrate_pages", "rmap_walk_anon", "anon_vma_fork", "unlink_anon_vmas"),
 )
 
