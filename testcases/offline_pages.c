@@ -125,23 +125,6 @@ static struct {
 #define LOST 4		/* pages that may go */
 #define TRIES 60
 
-/* All pages in one call: each one is isolated until those before it have been copied. */
-static void move_batch(pid_t pid, char *pages, const int *stop)
-{
-	int nodes[2], to[BATCH], status[BATCH], turn, i;
-	void *at[BATCH];
-
-	memory_nodes(nodes, 2);
-	for (turn = 0; !__atomic_load_n(stop, __ATOMIC_ACQUIRE); turn++) {
-		for (i = 0; i < BATCH; i++) {
-			at[i] = pages + i * HUGE_2M;
-			to[i] = nodes[turn % 2];
-		}
-		syscall(SYS_move_pages, pid, (unsigned long)BATCH, at, to, status, 4 /* MOVE_ALL */);
-	}
-	_exit(0);
-}
-
 /*
  * Soft offline of a page that a migration has just now, and gives back: it is refused, or
  * waits and succeeds.  When all is over nobody has a reference to the page any more, so it
@@ -165,7 +148,7 @@ static void in_flight(enum kind kind)
 	status = getpid();
 	pid = fork();
 	if (!pid)
-		move_batch(status, h.addr, &sharers->ready);
+		move_together(status, h.addr, BATCH, &sharers->ready);
 	for (tries = 0; tries < TRIES && lost < LOST && refused < 4; tries++) {
 		usleep(tries * 1700 % 9000);
 		err = madvise(page, 4096, MADV_SOFT_OFFLINE) ? errno : 0;
@@ -285,28 +268,41 @@ static void free_page_of_a_shrinking_pool(const struct pool *all)
 	pool_restore(all);
 }
 
+/*
+ * A mapping of all free pages that has touched none of them yet, and the frame of one of them;
+ * NULL where that cannot be had.
+ */
+static char *promised(struct pool *now, unsigned long *frame)
+{
+	struct huge h;
+	char *p;
+
+	if (huge_open(&h, ANON, HUGE_2M, 1, NULL, OWNER))
+		return NULL;
+	*frame = page_frame(h.addr);
+	huge_close(&h);
+	pool_read(now);
+	p = mmap(NULL, now->free * HUGE_2M, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+	if (p != MAP_FAILED)
+		return p;
+	fail("errno", "a mapping of all free pages: %s", strerror(errno));
+	return NULL;
+}
+
 /* The last free pages belong to a mapping that has not touched them yet. */
 static void reserved_page(void)
 {
 	struct caught caught;
 	unsigned long frame;
 	struct pool now;
-	struct huge h;
 	char *p;
 	long i;
 	int err;
 
-	if (huge_open(&h, ANON, HUGE_2M, 1, NULL, OWNER))
+	p = promised(&now, &frame);
+	if (!p)
 		return;
-	frame = page_frame(h.addr);
-	huge_close(&h);
-	pool_read(&now);
-	p = mmap(NULL, now.free * HUGE_2M, PROT_READ | PROT_WRITE,
-		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
-	if (p == MAP_FAILED) {
-		fail("errno", "a mapping of all free pages: %s", strerror(errno));
-		return;
-	}
 	err = soft_offline(frame);
 	if (err != EBUSY)
 		fail("errno", "soft offline of a reserved page: %s, expected EBUSY",
@@ -552,20 +548,11 @@ static void reserved_page_lost(void)
 	unsigned long frame;
 	struct caught caught;
 	struct pool now;
-	struct huge h;
 	char *p;
 
-	if (huge_open(&h, ANON, HUGE_2M, 1, NULL, OWNER))
+	p = promised(&now, &frame);
+	if (!p)
 		return;
-	frame = page_frame(h.addr);
-	huge_close(&h);
-	pool_read(&now);
-	p = mmap(NULL, now.free * HUGE_2M, PROT_READ | PROT_WRITE,
-		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
-	if (p == MAP_FAILED) {
-		fail("errno", "a mapping of all free pages: %s", strerror(errno));
-		return;
-	}
 	i = write_number("/sys/kernel/debug/hwpoison/corrupt-pfn", frame);
 	/* 6.1 tells by it that the page is still in its pool, 5.10 says nothing. */
 	if (!i || i == EBUSY) {

@@ -37,6 +37,7 @@
 #include <string.h>
 #include <sys/ipc.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/shm.h>
 #include <sys/syscall.h>
@@ -46,7 +47,7 @@
 
 #define TURNS 96
 
-static struct counter *steps, *refused, *surplus, *agreed, *at_once, *overtaken;
+static struct counter *steps, *refused, *surplus, *agreed, *at_once, *overtaken, *fetched;
 static struct pool all;
 static int nodes[2];
 
@@ -325,11 +326,23 @@ static void one_more(int who, volatile unsigned long *here, volatile unsigned lo
 	}
 }
 
+static void wait_for_both(const pid_t pid[2])
+{
+	int who, status;
+
+	for (who = 0; who < 2; who++)
+		if (waitpid(-1, &status, 0) > 0 && status) {
+			fail("signal", "who asked for a surplus page ended with status 0x%x", status);
+			kill(pid[0], SIGKILL);	/* who is left waits for him */
+			kill(pid[1], SIGKILL);
+		}
+}
+
 /* Processes, for threads would wait for each other in mmap(). */
 static void last_page(void)
 {
 	volatile unsigned long *words = shared_words(1 + TURNS);
-	int who, status;
+	int who;
 	pid_t pid[2];
 
 	set(0, "the last surplus page");
@@ -341,12 +354,7 @@ static void last_page(void)
 			_exit(0);
 		}
 	}
-	for (who = 0; who < 2; who++)
-		if (waitpid(-1, &status, 0) > 0 && status) {
-			fail("signal", "who asked for a surplus page ended with status 0x%x", status);
-			kill(pid[0], SIGKILL);	/* who is left waits for him */
-			kill(pid[1], SIGKILL);
-		}
+	wait_for_both(pid);
 	munmap((void *)words, (1 + TURNS) * sizeof(*words));
 	expect(0, 0, 0, 0, "after the last surplus page");
 	pool_set("nr_overcommit_hugepages", 0);
@@ -387,6 +395,7 @@ static void get_in_the_way(void)
 {
 	struct timespec from, now;
 
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	pin_cpu(1);
 	for (;;) {
 		clock_gettime(CLOCK_MONOTONIC, &from);
@@ -402,8 +411,8 @@ static void given_back_meanwhile(void)
 	volatile unsigned long *has = shared_words(1);
 	pid_t giver, other = fork();
 	struct pool now;
-	char *p = NULL;
 	int turn, gone;
+	char *p;
 
 	if (!other)
 		get_in_the_way();
@@ -418,8 +427,8 @@ static void given_back_meanwhile(void)
 			gone = waitpid(giver, NULL, WNOHANG) == giver;
 			pool_read_sums(&now);
 		} while (!gone && (!*has || now.resv >= MANY));
-		if (*has == 1)
-			p = map(FEW, 0);	/* the buddy allocator may have none */
+		/* The buddy allocator may have none for the one or for the other. */
+		p = *has == 1 ? map(FEW, 0) : NULL;
 		if (!gone && waitpid(giver, NULL, WNOHANG) != giver) {
 			count_add(overtaken, 1);
 			waitpid(giver, NULL, 0);
@@ -451,40 +460,50 @@ static void given_back_meanwhile(void)
  */
 #define MEETINGS 16
 
+static void one_page(int who, int fd, volatile unsigned long *here)
+{
+	struct caught caught;
+	int turn, spins;
+	char *p;
+
+	pin_cpu(who);
+	for (turn = 0; turn < MEETINGS; turn++) {
+		if (!who)
+			p = mmap(NULL, HUGE_2M, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+		meet(here, 4 * turn + 2);
+		/* The buddy allocator may have none, for the one or for the other. */
+		if (!who) {
+			if (!touch_write(p, 1, &caught))
+				count_add(fetched, 1);
+		} else {
+			for (spins = 0; spins < turn * turn * 20; spins++)
+				__asm__ volatile("" ::: "memory");
+			p = mmap(NULL, HUGE_2M, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		}
+		meet(here, 4 * turn + 4);
+		if (p != MAP_FAILED)
+			munmap(p, HUGE_2M);
+		if (!who)
+			fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, HUGE_2M);
+	}
+}
+
 static void reserved_meanwhile(void)
 {
 	volatile unsigned long *here = shared_words(1);
-	int fd = huge_file("/dev/hugepages", HUGE_2M), turn, status, spins;
-	struct caught caught;
-	pid_t pid;
-	char *p, *q;
+	int fd = huge_file("/dev/hugepages", HUGE_2M), who;
+	pid_t pid[2];
 
 	set(0, "reserved meanwhile");
 	pool_set("nr_overcommit_hugepages", 3);
-	pid = fork();
-	if (!pid) {
-		pin_cpu(1);
-		for (turn = 0; turn < MEETINGS; turn++) {
-			meet(here, 4 * turn + 2);
-			for (spins = 0; spins < turn * turn * 20; spins++)
-				__asm__ volatile("" ::: "memory");
-			q = mmap(NULL, HUGE_2M, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-			meet(here, 4 * turn + 4);
-			if (q != MAP_FAILED)
-				munmap(q, HUGE_2M);
+	for (who = 0; who < 2; who++) {
+		pid[who] = fork();
+		if (!pid[who]) {
+			one_page(who, fd, here);
+			_exit(0);
 		}
-		_exit(0);
 	}
-	pin_cpu(0);
-	for (turn = 0; turn < MEETINGS; turn++) {
-		p = mmap(NULL, HUGE_2M, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
-		meet(here, 4 * turn + 2);
-		touch_write(p, 1, &caught);	/* the buddy allocator may have none */
-		meet(here, 4 * turn + 4);
-		munmap(p, HUGE_2M);
-		fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, HUGE_2M);
-	}
-	waitpid(pid, &status, 0);
+	wait_for_both(pid);
 	close(fd);
 	expect(0, 0, 0, 0, "touched, and reserved meanwhile");
 	munmap((void *)here, sizeof(*here));
@@ -598,6 +617,7 @@ int main(int argc, char **argv)
 	agreed = counter("agreed");
 	at_once = counter("at_once");
 	overtaken = counter("overtaken");
+	fetched = counter("fetched");
 	two_nodes(nodes);
 	catch_signals();
 	pool_read(&all);

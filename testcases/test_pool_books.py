@@ -19,6 +19,7 @@ POOL_BOOKS = TestCase(
         AtLeast("surplus", 7),
         AtLeast("agreed", 200),
         AtLeast("at_once", 48),
+        AtLeast("fetched", 8),
     ),
     detectors=(Detector.KASAN, Detector.LOCKDEP),
     quick=1,

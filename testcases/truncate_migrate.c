@@ -24,13 +24,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/mempolicy.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -104,23 +101,6 @@ static void faulter(void *arg)
  * just then.  All move in one call: the last are unmapped, and not yet gone, as their turn comes,
  * and are copied with their lock held and without i_mmap_rwsem.
  */
-static void move_all(pid_t pid, char *p)
-{
-	int nodes[2], to[CUT], status[CUT], turn, i;
-	void *at[CUT];
-
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	munmap(p, CUT * HUGE_2M);
-	two_nodes(nodes);
-	for (turn = 0;; turn++) {
-		for (i = 0; i < CUT; i++) {
-			at[i] = p + i * HUGE_2M;
-			to[i] = nodes[turn % 2];
-		}
-		syscall(SYS_move_pages, pid, (unsigned long)CUT, at, to, status, MPOL_MF_MOVE);
-	}
-}
-
 static void cut_to_nothing(void)
 {
 	int huge = huge_memfd(CUT * HUGE_2M), round, i, err;
@@ -134,8 +114,10 @@ static void cut_to_nothing(void)
 	if (p == MAP_FAILED)
 		skip("a shared mapping of %d huge pages: %s", CUT, strerror(errno));
 	pid = fork();
-	if (!pid)
-		move_all(us, p);
+	if (!pid) {
+		munmap(p, CUT * HUGE_2M);
+		move_together(us, p, CUT, NULL);
+	}
 	for (round = 0; round < ROUNDS && !failed(); round++) {
 		for (i = 0; i < CUT; i++)
 			p[i * HUGE_2M] = 0x33;

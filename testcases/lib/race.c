@@ -8,11 +8,13 @@
 #include <fcntl.h>
 #include <linux/mempolicy.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -100,6 +102,23 @@ void move_target(const struct target *t, int turn)
 				     err, status);
 		}
 	}
+}
+
+void move_together(pid_t pid, char *addr, int pages, const int *stop)
+{
+	int between[2], to[64], status[64], turn, i;
+	void *at[64];
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	memory_nodes(between, 2);
+	for (turn = 0; !stop || !__atomic_load_n(stop, __ATOMIC_ACQUIRE); turn++) {
+		for (i = 0; i < pages; i++) {
+			at[i] = addr + i * HUGE_2M;
+			to[i] = between[turn % 2];
+		}
+		syscall(SYS_move_pages, pid, (unsigned long)pages, at, to, status, MPOL_MF_MOVE_ALL);
+	}
+	_exit(0);
 }
 
 int huge_memfd(size_t bytes)

@@ -31,6 +31,14 @@ void target_set(struct target *t, pid_t pid, char *addr, int pages);
 void movers_prepare(void);	/* once, before the first child: nodes and counters */
 void move_target(const struct target *t, int turn);
 
+/*
+ * Moves so many pages to and fro, at most 64, all in one call: each one is isolated until those
+ * before it have been copied.  Until *stop or, where that is NULL, for good; then exits, and so
+ * it does with its parent.
+ */
+void move_together(pid_t pid, char *addr, int pages, const int *stop)
+	__attribute__((noreturn));
+
 /* A memfd of 2 MiB pages; skips where there is none. */
 int huge_memfd(size_t bytes);
 
